@@ -1,0 +1,48 @@
+#pragma once
+/*
+ * Writes one capture's archive: an OCI image layout inside a plain tar, streaming, with bounded
+ * memory.  Artifacts come in through the sink; each is hashed (and compressed) into an unlinked
+ * scratch file or a small buffer and appended to the tar when it is closed, because content
+ * addressing needs size and digest before the header.  index.json is written last: its presence
+ * means complete.  The file has no name until gd_archive_seal links it (O_TMPFILE, fsync, linkat,
+ * directory fsync), so a crash or a full disk leaves nothing torn behind.
+ *
+ * Not thread safe.  Any write error is sticky: later calls return it.
+ */
+#include <stdint.h>
+
+#include "archive/snapshot.h"
+#include "base/error.h"
+#include "base/sink.h"
+
+struct gd_archive;
+
+/*
+ * Begins an archive in directory `dir`; -ENOSPC, -EACCES, -EROFS, -ENOTDIR, ... name the directory.
+ * `plan_json` becomes the first blob: what this capture set out to collect.
+ */
+int gd_archive_create(const char *dir, const char *plan_json, size_t plan_len,
+                      struct gd_archive **ret, struct gd_error *err);
+
+/* Where collectors write.  Borrowed, valid until seal or abandon. */
+struct gd_sink *gd_archive_sink(struct gd_archive *archive);
+
+/* Rows of everything stored so far, in order; borrowed until the next artifact. */
+const struct gd_artifact_row *gd_archive_rows(const struct gd_archive *archive, size_t *ret_n);
+
+struct gd_sealed {
+	char path[4096];
+	char digest[72];    /* "sha256:<hex>" of the OCI manifest: the name of this capture */
+	uint64_t bytes;     /* of the archive file */
+};
+
+/*
+ * Writes snapshot.json (the artifact rows of `snapshot` are taken from the archive), manifest and
+ * index.json, makes it durable and gives it its name `<dir>/<file_name>` (never overwriting:
+ * -EEXIST).  The archive is freed in any case; on failure nothing is left in the directory.
+ */
+int gd_archive_seal(struct gd_archive *archive, struct gd_snapshot *snapshot,
+                    const char *file_name, struct gd_sealed *ret, struct gd_error *err);
+
+/* Forgets everything; NULL allowed. */
+void gd_archive_abandon(struct gd_archive *archive);

@@ -1,0 +1,87 @@
+#pragma once
+/*
+ * snapshot.json: what one capture was and how it came out.  Plain data, written by the agent when
+ * an archive is sealed and read back by report/.  Everything foreign in it is escaped by the JSON
+ * writer.  docs/archive-format.md describes every key.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/sink.h"
+
+#define GD_SNAPSHOT_FORMAT 1
+
+/* One artifact's row: what it is, how it came out, where it is. */
+struct gd_artifact_row {
+	char *name;
+	char *media_type; /* as stored: "text/plain+zstd" */
+	char *collector;
+	char digest[72];  /* "sha256:<hex>" of the stored bytes; "" when there are none */
+	struct gd_outcome outcome;
+	uint64_t bytes;        /* before compression */
+	uint64_t stored_bytes; /* in the archive */
+	int64_t started_ns, ended_ns; /* CLOCK_MONOTONIC */
+};
+
+/* One step of the capture on the timeline. */
+struct gd_step {
+	char name[32];          /* "open-target", "collect:goroutines", "seal" */
+	int64_t started_ns;     /* CLOCK_MONOTONIC */
+	int64_t ended_ns;
+	struct gd_outcome outcome;
+	uint64_t torn_reads, torn_repeated; /* collectors only */
+};
+
+struct gd_label {
+	char *key, *value;
+};
+
+#define GD_STEPS_MAX 64
+
+struct gd_snapshot {
+	char id[64];              /* capture id, sorts by time */
+	struct gd_clock started, ended;
+	char *trigger;            /* "manual" */
+	char *reason;             /* --reason; "" */
+	struct gd_label *labels;  /* --label k=v */
+	size_t n_labels;
+
+	/* the target */
+	int32_t pid;
+	int32_t pid_in_container; /* innermost NSpid; equal to pid outside a container */
+	uint64_t start_ticks;
+	int64_t start_realtime_ns; /* 0 unknown */
+	char *comm, *exe, *cmdline; /* cmdline is masked already */
+	char *build_id;           /* Go build id or GNU build id, "" when stripped of both */
+	bool exe_deleted;
+	char *go_version;         /* "" when not a Go process */
+	char *go_note;            /* "layout calibrated ..."; "" */
+	char *container_id, *pod_uid, *cgroup; /* "" when not in one */
+
+	/* the host */
+	char *hostname, *kernel, *machine, *boot_id;
+	char *godiag_version;
+
+	/* what it was asked to do and how it went */
+	char *profile;            /* "standard" */
+	struct gd_step steps[GD_STEPS_MAX];
+	size_t n_steps;
+	struct gd_artifact_row *artifacts; /* in the order they are stored */
+	size_t n_artifacts;
+	struct gd_outcome outcome; /* worst of all */
+	bool interrupted;          /* Ctrl-C: what was finished is here */
+	uint64_t target_pause_ns;  /* sum of all stops we made: 0 */
+	uint64_t memory_reads, memory_bytes, memory_faults;
+	int64_t cpu_ns;            /* our own CPU time until the seal */
+	uint64_t peak_rss_bytes;   /* our own */
+};
+
+void gd_snapshot_deinit(struct gd_snapshot *snapshot);
+void gd_snapshot_write(const struct gd_snapshot *snapshot, struct gd_json *json);
+
+/* Foreign bytes: unknown keys are ignored, missing ones are 0 or "". -EBADMSG. */
+int gd_snapshot_parse(const char *text, size_t len, struct gd_snapshot *ret, struct gd_error *err);

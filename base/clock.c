@@ -1,0 +1,40 @@
+#include "base/clock.h"
+
+#include <stdio.h>
+
+static int64_t read_ns(clockid_t id)
+{
+	struct timespec ts = { 0 };
+	(void)clock_gettime(id, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+struct gd_clock gd_clock_now(void)
+{
+	return (struct gd_clock){
+		.monotonic_ns = read_ns(CLOCK_MONOTONIC),
+		.realtime_ns = read_ns(CLOCK_REALTIME),
+		.boottime_ns = read_ns(CLOCK_BOOTTIME),
+	};
+}
+
+int64_t gd_clock_monotonic_ns(void)
+{
+	return read_ns(CLOCK_MONOTONIC);
+}
+
+int64_t gd_clock_cpu_ns(void)
+{
+	return read_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+const char *gd_clock_text(char to[GD_CLOCK_TEXT], int64_t realtime_ns)
+{
+	time_t seconds = (time_t)(realtime_ns / 1000000000);
+	struct tm tm;
+	char date[24] = "";
+	if (gmtime_r(&seconds, &tm) != NULL)
+		(void)strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
+	(void)snprintf(to, GD_CLOCK_TEXT, "%s.%06dZ", date, (int)(realtime_ns % 1000000000 / 1000));
+	return to;
+}

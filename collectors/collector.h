@@ -1,0 +1,53 @@
+#pragma once
+/*
+ * A collector produces artifacts of one kind from a target.  It reads target and golang, writes to
+ * a sink, and returns a grade: it never fails the capture.  One file per collector, one exported
+ * struct per file; the table in collector.c is the order in which they run (cheap and most useful
+ * first).
+ */
+#include <signal.h>
+#include <stdbool.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/sink.h"
+#include "golang/runtime.h"
+#include "target/target.h"
+
+enum gd_profile { GD_PROFILE_LIGHT, GD_PROFILE_STANDARD, GD_PROFILE_FULL };
+
+struct gd_collect {
+	struct gd_target *target;
+	struct gd_go *go;         /* NULL: not Go, or not readable; go_error says why */
+	struct gd_error go_error;
+	struct gd_sink *sink;
+	/* Set by a signal handler: finish the record at hand, close streams as partial, return. */
+	const volatile sig_atomic_t *cancelled;
+	/* Counters a collector adds to, for snapshot.json. */
+	uint64_t torn_reads;    /* inconsistent reads seen */
+	uint64_t torn_repeated; /* of these, repaired by reading again */
+};
+
+static inline bool gd_collect_cancelled(const struct gd_collect *c)
+{
+	return c->cancelled != NULL && *c->cancelled != 0;
+}
+
+struct gd_collector {
+	const char *name;        /* for --only and --skip */
+	enum gd_profile profile; /* smallest profile that includes it */
+	bool needs_go;
+	/*
+	 * Worst grade of its artifacts.  Each artifact has been recorded in the sink, whatever
+	 * happens: opened and closed, or absent.
+	 */
+	struct gd_outcome (*collect)(struct gd_collect *c);
+};
+
+extern const struct gd_collector gd_collector_proc;
+extern const struct gd_collector gd_collector_goroutines;
+extern const struct gd_collector gd_collector_runtime;
+extern const struct gd_collector gd_collector_heap;
+
+/* In the order they run, NULL-terminated. */
+extern const struct gd_collector *const gd_collectors[];
