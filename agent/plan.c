@@ -1,0 +1,102 @@
+#include "agent/plan.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "archive/snapshot.h"
+
+static const char *const profile_names[] = {
+	[GD_PROFILE_LIGHT] = "light",
+	[GD_PROFILE_STANDARD] = "standard",
+	[GD_PROFILE_FULL] = "full",
+};
+
+int gd_plan_parse_profile(const char *text, enum gd_profile *ret, struct gd_error *err)
+{
+	for (size_t i = 0; i < sizeof(profile_names) / sizeof(*profile_names); i++) {
+		if (strcmp(text, profile_names[i]) != 0)
+			continue;
+		if (i == GD_PROFILE_FULL)
+			return gd_fail(err, -EINVAL,
+			               "profile full means a core dump, which this version cannot take; "
+			               "use standard");
+		*ret = (enum gd_profile)i;
+		return 0;
+	}
+	return gd_fail(err, -EINVAL, "unknown profile \"%s\"; there are light and standard", text);
+}
+
+/* Is `name` (n bytes) one of the comma-separated words of list? */
+static bool listed(const char *list, const char *name)
+{
+	size_t n = strlen(name);
+	for (const char *p = list; p != NULL; p = strchr(p, ',')) {
+		p += *p == ',';
+		if (strncmp(p, name, n) == 0 && (p[n] == ',' || p[n] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+static const struct gd_collector *find(const char *name, size_t n)
+{
+	for (const struct gd_collector *const *c = gd_collectors; *c != NULL; c++)
+		if (strlen((*c)->name) == n && strncmp((*c)->name, name, n) == 0)
+			return *c;
+	return NULL;
+}
+
+static int check_names(const char *option, const char *list, struct gd_error *err)
+{
+	for (const char *p = list; p != NULL; p = strchr(p, ',')) {
+		p += *p == ',';
+		size_t n = strcspn(p, ",");
+		if (find(p, n) != NULL)
+			continue;
+		GD_BUF struct gd_buf known = GD_BUF_INIT(256);
+		for (const struct gd_collector *const *c = gd_collectors; *c != NULL; c++)
+			gd_buf_printf(&known, "%s%s", known.len > 0 ? ", " : "", (*c)->name);
+		return gd_fail(err, -EINVAL, "%s: there is no collector \"%.*s\"; there are %s",
+		               option, (int)(n < 32 ? n : 32), p, gd_buf_str(&known));
+	}
+	return 0;
+}
+
+int gd_plan_make(enum gd_profile profile, const char *only, const char *skip, struct gd_plan *ret,
+                 struct gd_error *err)
+{
+	int r = check_names("--only", only, err);
+	if (r == 0)
+		r = check_names("--skip", skip, err);
+	if (r < 0)
+		return r;
+
+	struct gd_plan plan = { .profile = profile_names[profile] };
+	for (const struct gd_collector *const *c = gd_collectors; *c != NULL; c++) {
+		bool named = only != NULL && listed(only, (*c)->name);
+		bool wanted = only != NULL ? named : (*c)->profile <= profile;
+		if (!wanted || (skip != NULL && listed(skip, (*c)->name)))
+			continue;
+		if (plan.n == GD_PLAN_MAX)
+			return gd_fail(err, -E2BIG, "more than %d collectors", GD_PLAN_MAX);
+		plan.list[plan.n++] = (struct gd_plan_item){ .collector = *c, .named = named };
+	}
+	if (plan.n == 0)
+		return gd_fail(err, -EINVAL, "--only and --skip leave nothing to collect");
+	*ret = plan;
+	return 0;
+}
+
+void gd_plan_write(const struct gd_plan *plan, const char *id, pid_t pid, struct gd_json *json)
+{
+	gd_json_object(json, NULL);
+	gd_json_i64(json, "format", GD_SNAPSHOT_FORMAT);
+	gd_json_string(json, "id", id);
+	gd_json_i64(json, "pid", pid);
+	gd_json_string(json, "profile", plan->profile);
+	gd_json_array(json, "collectors");
+	for (size_t i = 0; i < plan->n; i++)
+		gd_json_string(json, NULL, plan->list[i].collector->name);
+	gd_json_array_end(json);
+	gd_json_object_end(json);
+}

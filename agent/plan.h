@@ -1,0 +1,33 @@
+#pragma once
+/*
+ * Which collectors a capture runs: the profile's, narrowed by --only and --skip.  Made before
+ * anything is touched; its JSON is the first blob of the archive, so that a reader of a truncated
+ * one still knows what should have been there.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "collectors/collector.h"
+
+#define GD_PLAN_MAX 16
+
+struct gd_plan {
+	const char *profile;
+	struct gd_plan_item {
+		const struct gd_collector *collector;
+		bool named; /* asked for by --only: then skipping it is not success */
+	} list[GD_PLAN_MAX];
+	size_t n;
+};
+
+/* "light", "standard", "full"; -EINVAL lists them. */
+int gd_plan_parse_profile(const char *text, enum gd_profile *ret, struct gd_error *err);
+
+/* -EINVAL names the unknown collector and lists the known ones. */
+int gd_plan_make(enum gd_profile profile, const char *only, const char *skip, struct gd_plan *ret,
+                 struct gd_error *err);
+
+/* One JSON object: format, capture id, pid, profile, collectors. */
+void gd_plan_write(const struct gd_plan *plan, const char *id, pid_t pid, struct gd_json *json);

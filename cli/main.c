@@ -1,0 +1,66 @@
+/*
+ * One binary under two names: `godiag-capture` takes a snapshot, `godiag COMMAND` works on archives.
+ */
+#include <libgen.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/exit.h"
+#include "base/text.h"
+#include "base/version.h"
+#include "cli/cli.h"
+
+static const struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *summary;
+} commands[] = {
+	{ "capture", gd_cli_capture, "take a snapshot of a process (also: godiag-capture)" },
+	{ "show", gd_cli_show, "what an archive says happened, on one screen" },
+	{ "list", gd_cli_list, "archives of a directory, or the artifacts of an archive" },
+	{ "extract", gd_cli_extract, "write artifacts of an archive to files or stdout" },
+	{ "verify", gd_cli_verify, "check every byte of an archive, repair a truncated one" },
+	{ "doctor", gd_cli_doctor, "what this host allows, and what is lost without it" },
+};
+
+static void usage(FILE *out)
+{
+	(void)fputs("usage: godiag COMMAND [ARGUMENTS]\n\n", out);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+		(void)fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
+	(void)fputs("\n`godiag COMMAND --help` says more. A first snapshot: "
+	            "sudo godiag-capture --pid PID\n",
+	            out);
+}
+
+int gd_cli_fail(int status, const char *command, const struct gd_error *err)
+{
+	char line[1000];
+	gd_text_escape(line, sizeof(line), err->msg, strlen(err->msg));
+	(void)fprintf(stderr, "%s: %s\n", command, line);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 0 && strcmp(basename(argv[0]), "godiag-capture") == 0)
+		return gd_cli_capture(argc, argv);
+	if (argc < 2) {
+		usage(stderr);
+		return GD_EXIT_USAGE;
+	}
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	if (strcmp(argv[1], "--version") == 0) {
+		(void)puts("godiag " GD_VERSION);
+		return GD_EXIT_COMPLETE;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+		usage(stdout);
+		return GD_EXIT_COMPLETE;
+	}
+	(void)fprintf(stderr, "godiag: there is no command \"%s\"\n\n", argv[1]);
+	usage(stderr);
+	return GD_EXIT_USAGE;
+}

@@ -1,0 +1,11 @@
+#include "collectors/collector.h"
+
+#include <stddef.h>
+
+const struct gd_collector *const gd_collectors[] = {
+	&gd_collector_proc,
+	&gd_collector_goroutines,
+	&gd_collector_runtime,
+	&gd_collector_heap,
+	NULL,
+};
