@@ -1,8 +1,9 @@
 #pragma once
 /*
  * Writes a profile in pprof's format (gzip around protobuf messages; google/pprof profile.proto) to
- * a stream as it grows: samples leave at once, only the tables of strings, functions and locations
- * that were given an id stay in memory, each with a ceiling.
+ * a stream as it grows: everything leaves at once, only the tables of which string, function and
+ * location has which id stay in memory.  They have a ceiling: a full one is emptied and ids go on, so
+ * that a profile of any size can be written; a reader sees some things twice under two ids.
  *
  * Errors stick, as in base/buf.h: after the first one every call is a no-op that returns 0, and
  * gd_pprof_finish (or gd_pprof_check) reports it.  Foreign strings are safe: what is not valid UTF-8
@@ -16,7 +17,7 @@
 
 #define GD_PPROF_TYPES_MAX 8
 #define GD_PPROF_DEPTH_MAX 1024  /* locations per sample; what is deeper is left out */
-#define GD_PPROF_TABLE_MAX (1u << 20) /* strings, functions and locations, each: then -E2BIG */
+#define GD_PPROF_TABLE_MAX (1u << 16) /* strings, functions and locations kept, each */
 
 #define GD_PPROF_MEDIA_TYPE "application/vnd.google.protobuf+gzip"
 
