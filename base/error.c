@@ -3,7 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static void set(struct gd_error *err, int code, const char *fmt, va_list args)
+static __attribute__((format(printf, 3, 0))) void set(struct gd_error *err, int code,
+                                                      const char *fmt, va_list args)
 {
 	err->code = code;
 	(void)vsnprintf(err->msg, sizeof(err->msg), fmt, args);

@@ -1,0 +1,217 @@
+# godiag.  One Makefile; the lists below are the table of contents.  `make help` says what it can do.
+#
+#   make                        build/godiag and build/godiag-capture
+#   make check                  every test; totals in the last line
+#   make SAN=address,undefined check
+#   make CC=clang BUILD=build/clang WERROR=1
+#   make FOLDERS="base target" check      only these folders and their tests
+
+VERSION := 0.1.0
+
+# ---- what there is (floors of docs/architecture.md, lowest first) -------------------------------
+
+base := \
+	base/buf.c \
+	base/clock.c \
+	base/error.c \
+	base/io.c \
+	base/json.c \
+	base/log.c \
+	base/sink.c \
+	base/text.c \
+	base/units.c
+
+target :=
+
+archive :=
+
+policies :=
+
+golang :=
+
+uploader :=
+
+report :=
+
+collectors :=
+
+agent :=
+
+# Everything of cli/ but its main.c.
+cli :=
+
+# The mains.  godiag-capture is the same binary under another name.
+main :=
+
+# One binary per source file: tests/test_<folder>_<file>.c
+tests := \
+	tests/test_base_error.c
+
+# Tests which make the n-th malloc, read, write... fail: linked with tests/fault.c (see tests/fault.h).
+fault_tests :=
+
+# Scripts around the real programs: exit 0 passed, 77 skipped.
+integration :=
+
+# Programs with a known state for tests to look at: tests/victims/<name>.c, tests/victims/<name>/*.go
+c_victims :=
+go_victims :=
+
+# tests/fuzz/fuzz_<name>.c, its inputs in tests/fuzz/corpus/<name>/
+fuzzers :=
+
+pages :=
+
+# ---- where things go -----------------------------------------------------------------------------
+
+BUILD ?= build
+SAN ?=
+V ?=
+WERROR ?=
+
+empty :=
+comma := ,
+space := $(empty) $(empty)
+out := $(BUILD)$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
+
+# Victims are ordinary programs: built once, without our flags, shared by sanitizer and plain runs.
+VICTIMS ?= $(BUILD)/victims
+
+prefix ?= /usr/local
+bindir ?= $(prefix)/bin
+mandir ?= $(prefix)/share/man
+DESTDIR ?=
+INSTALL ?= install
+
+FOLDERS ?= base target archive policies golang uploader report collectors agent cli
+sources := $(foreach folder,$(FOLDERS),$($(folder)))
+some_tests := $(foreach folder,$(FOLDERS),$(filter tests/test_$(folder)_%,$(tests)))
+programs := $(if $(main),$(out)/godiag $(out)/godiag-capture)
+
+# ---- compiler --------------------------------------------------------------------------------------
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CFLAGS ?= -O2 -g
+LDFLAGS ?=
+
+packages := libdw libelf libunwind-generic libunwind libarchive libzstd zlib libcurl libcrypto jansson
+
+warnings := -Wall -Wextra -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wundef \
+	-Wvla -Wpointer-arith -Wcast-qual -Wwrite-strings -Wconversion -Wswitch-enum \
+	-Wimplicit-fallthrough -Wnull-dereference
+# Not every compiler and machine knows these; they are asked one by one.
+probed := -Wduplicated-cond -Wlogical-op -Wuse-after-free=3 -Warray-bounds=2 \
+	-ftrivial-auto-var-init=zero -fstack-clash-protection -fcf-protection
+
+# Goals that compile nothing must work on a machine that has nothing yet.
+goals := $(or $(MAKECMDGOALS),all)
+ifneq ($(filter-out clean help demo layers uninstall,$(goals)),)
+probed := $(shell for f in $(probed); do \
+	$(CC) -Werror $$f -fsyntax-only -x c /dev/null >/dev/null 2>&1 && echo "$$f"; done)
+package_cflags := $(shell pkg-config --print-errors --cflags $(packages) || echo missing)
+ifneq ($(filter missing,$(package_cflags)),)
+$(error libraries are missing: run ./setup.sh, which installs them with apt)
+endif
+package_libs := $(shell pkg-config --libs $(packages))
+endif
+# Only tests need cmocka, so only they ask for it, once.
+cmocka_libs = $(eval cmocka_libs := $$(shell pkg-config --print-errors --libs cmocka))$(cmocka_libs)
+
+ifeq ($(SAN),)
+harden := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong
+else
+sanitize := -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+endif
+
+# Packages' headers are not ours to warn about, -I. is.
+compile = $(CC) -std=gnu17 -D_GNU_SOURCE -DGD_VERSION='"$(VERSION)"' -I. $(package_cflags) \
+	$(CFLAGS) -fPIE $(harden) $(sanitize) $(warnings) $(probed) $(if $(WERROR),-Werror) $(CPPFLAGS)
+link = $(CC) $(CFLAGS) -pie $(sanitize) -Wl,-z,relro,-z,now $(LDFLAGS)
+
+# The line that V=1 makes disappear in favour of the whole command.
+say = $(if $(V),,@printf '  %-8s %s\n' $(1) '$(2)';)
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.SECONDARY:
+MAKEFLAGS += --no-builtin-rules
+
+.PHONY: all check bench demo install uninstall layers symbols headers analyze tidy fuzz clean help
+.PHONY: victims programs FORCE
+
+all: $(out)/libgodiag.a $(programs)
+
+# ---- building --------------------------------------------------------------------------------------
+
+# A changed flag rebuilds what was made with the old one, a changed list relinks the library (ar
+# would keep the object of a deleted file for ever).
+define record
+@mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(1))' | cmp -s - $@ || \
+	printf '%s\n' '$(subst ','\'',$(1))' >$@
+endef
+$(out)/flags: FORCE
+	$(call record,$(compile) $(link))
+$(out)/objects: FORCE
+	$(call record,$(sources))
+
+$(out)/%.o: %.c $(out)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(compile) -MMD -MP -c -o $@ $<
+
+$(out)/libgodiag.a: $(sources:%.c=$(out)/%.o) $(out)/objects
+	$(call say,AR,$@)rm -f $@ && ar rcs $@ $(filter %.o,$^)
+
+$(out)/godiag: $(main:%.c=$(out)/%.o) $(out)/libgodiag.a
+	$(call say,LINK,$@)$(link) -o $@ $^ $(package_libs)
+$(out)/godiag-capture: $(out)/godiag
+	@ln -sf godiag $@ && touch -h $@
+
+-include $(wildcard $(out)/*/*.d $(out)/*/*/*.d)
+
+# ---- tests -----------------------------------------------------------------------------------------
+
+c_victim_files := $(c_victims:%=$(VICTIMS)/%)
+victims: $(c_victim_files)
+
+# Plain flags with frame pointers left as the compiler likes them: what production code looks like.
+$(c_victim_files): $(VICTIMS)/%: tests/victims/%.c
+	@mkdir -p $(@D)
+	$(call say,VICTIM,$<)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -pthread -o $@ $<
+
+faults := malloc calloc realloc read write pread openat fsync fdatasync linkat __read_chk __pread_chk
+$(fault_tests:%.c=$(out)/%): $(out)/tests/fault.o
+$(fault_tests:%.c=$(out)/%): wrap := $(faults:%=-Wl,--wrap=%)
+
+$(out)/tests/test_%: $(out)/tests/test_%.o $(out)/tests/test.o $(out)/tests/victim.o \
+		$(out)/libgodiag.a
+	$(call say,LINK,$@)$(link) $(wrap) -o $@ $(filter %.o,$^) $(out)/libgodiag.a $(package_libs) \
+		$(cmocka_libs)
+
+$(fuzzers:%=$(out)/tests/fuzz/fuzz_%): $(out)/tests/fuzz/fuzz_%: $(out)/tests/fuzz/fuzz_%.o \
+		$(out)/tests/fuzz/replay.o $(out)/libgodiag.a
+	$(call say,LINK,$@)$(link) -o $@ $^ $(package_libs)
+
+# A finished test leaves its log and a stamp; only what changed runs again.
+test_env := BUILD='$(out)' VICTIMS='$(VICTIMS)'
+$(out)/tests/test_%.ok: $(out)/tests/test_% $(c_victim_files)
+	$(call say,TEST,$*)$(test_env) sh tests/run.sh $@ $<
+$(out)/tests/fuzz/fuzz_%.ok: $(out)/tests/fuzz/fuzz_%
+	$(call say,REPLAY,$*)$(test_env) sh tests/run.sh $@ $< tests/fuzz/corpus/$*
+$(out)/tests/integration/%.ok: tests/integration/%.sh $(programs) $(c_victim_files)
+	$(call say,TEST,integration/$*)$(test_env) sh tests/run.sh $@ sh $<
+$(foreach f,$(fuzzers),$(eval $(out)/tests/fuzz/fuzz_$(f).ok: $(wildcard tests/fuzz/corpus/$(f)/*)))
+
+stamps := $(some_tests:%.c=$(out)/%.ok) $(fuzzers:%=$(out)/tests/fuzz/fuzz_%.ok) \
+	$(integration:%.sh=$(out)/%.ok)
+check: $(stamps)
+	@awk -f tests/totals.awk $(stamps:.ok=.log)
+
+# ---- the rest --------------------------------------------------------------------------------------
+
+clean:
+	rm -rf $(out)
+
+help:
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile

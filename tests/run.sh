@@ -1,0 +1,28 @@
+#!/bin/sh
+# run.sh STAMP PROGRAM [ARGUMENT...]: runs one test, its output into a log beside the stamp.
+# The log is shown only when the test failed.  It always succeeds, so that make goes on with the
+# other tests; tests/totals.awk reads all logs and decides.  A failed test gets no stamp and
+# therefore runs again next time.
+stamp=$1
+shift
+log=${stamp%.ok}.log
+
+CMOCKA_MESSAGE_OUTPUT=TAP
+ASAN_OPTIONS=${ASAN_OPTIONS:-abort_on_error=0:detect_leaks=1}
+UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+export CMOCKA_MESSAGE_OUTPUT ASAN_OPTIONS UBSAN_OPTIONS
+
+timeout -k 5 "${TEST_SECONDS:-600}" "$@" >"$log" 2>&1 </dev/null
+code=$?
+echo "# exit $code" >>"$log"
+case $code in
+0 | 77)
+	touch "$stamp"
+	;;
+*)
+	rm -f "$stamp"
+	echo "---- $* failed (exit $code):"
+	cat "$log"
+	echo "----"
+	;;
+esac
