@@ -35,14 +35,24 @@ struct gd_site {
 	struct gd_func func;
 	unsigned n_lines;   /* >= 1 */
 	const struct gd_line *lines;
-	void *user; /* for the caller's own per-site cache (formatted text); freed with free() */
+	void *user; /* what gd_symbols_keep stored, or NULL */
 };
 
 struct gd_symbols;
 
+/*
+ * memory and modules are borrowed; the modules must be complete (gd_modules_complete).  minor is
+ * that of the Go release, < 0 when unknown: it only matters where the target's own tables do not
+ * tell which functions are wrappers.
+ */
 int gd_symbols_create(struct gd_memory *memory, const struct gd_modules *modules, int minor,
                       struct gd_symbols **ret, struct gd_error *err);
-void gd_symbols_destroy(struct gd_symbols *symbols);
+void gd_symbols_destroy(struct gd_symbols *symbols); /* NULL allowed */
+static inline void gd_cleanup_symbols(struct gd_symbols **symbols)
+{
+	gd_symbols_destroy(*symbols);
+}
+#define GD_SYMBOLS __attribute__((cleanup(gd_cleanup_symbols)))
 
 /*
  * The site of pc.  `exact`: pc is where execution is (a sampled or interrupted pc, the frame after
@@ -51,6 +61,21 @@ void gd_symbols_destroy(struct gd_symbols *symbols);
  * the cache at its ceiling: use it, do not store it (gd_symbols_generation tells).
  */
 const struct gd_site *gd_symbols_site(struct gd_symbols *symbols, uint64_t pc, bool exact);
+
+/*
+ * Hangs something of the caller's own (formatted text) on a site: site->user from now on, `bytes`
+ * of the cache's ceiling.  Freed with free() when the cache is emptied, or by the next keep.
+ */
+void gd_symbols_keep(struct gd_symbols *symbols, const struct gd_site *site, void *user,
+                     size_t bytes);
+
+/*
+ * Bytes of FUNCDATA i of the site's physical function (5 argument info, 6 argument liveness): at
+ * most max of them, fewer at the end of readable memory.  Their length is in their own encoding, so
+ * what follows the data may be read too.  -ENOENT: the function has none.
+ */
+int gd_symbols_funcdata(struct gd_symbols *symbols, const struct gd_site *site, unsigned i,
+                        void *to, size_t max, struct gd_error *err);
 
 /* Counts how often the cache was emptied; pointers of an earlier generation are dead. */
 uint64_t gd_symbols_generation(const struct gd_symbols *symbols);
