@@ -21,7 +21,15 @@ base := \
 	base/text.c \
 	base/units.c
 
-target :=
+target := \
+	target/identity.c \
+	target/maps.c \
+	target/memory.c \
+	target/memory_bytes.c \
+	target/memory_live.c \
+	target/stat.c \
+	target/target.c \
+	target/threads.c
 
 archive :=
 
@@ -45,7 +53,8 @@ main :=
 
 # One binary per source file: tests/test_<folder>_<file>.c
 tests := \
-	tests/test_base_error.c
+	tests/test_base_error.c \
+	tests/test_target_memory.c
 
 # Tests which make the n-th malloc, read, write... fail: linked with tests/fault.c (see tests/fault.h).
 fault_tests :=

@@ -30,11 +30,14 @@ struct gd_target {
 	struct gd_target_fds fds;
 	struct gd_error mem_error; /* code 0, or why there is no memory (-EACCES, -EPERM, ...) */
 	struct gd_error exe_error;
+	struct gd_error maps_error; /* code 0, or why there are no maps */
+	uint32_t uid;              /* owner of /proc/PID: its effective uid, or 0 when not dumpable */
 	char comm[16];             /* raw foreign bytes, NUL-terminated */
 	bool kernel_thread;
 	bool zombie;
 	struct gd_memory *memory;  /* live kind; NULL when mem_fd is -1 */
 	struct gd_maps maps;       /* as of gd_target_open; n == 0 when unreadable */
+	uint64_t exec_mark;        /* private to identity.c: 0, or changes with execve */
 };
 
 /*
@@ -88,6 +91,7 @@ struct gd_stat {
 	uint64_t start_ticks;
 	uint64_t vsize_bytes;
 	int64_t rss_pages;
+	int32_t processor; /* last CPU it ran on; -1 when the line ends before */
 };
-/* Foreign text: comm may hold anything, also ") S 1". */
+/* Foreign text: comm may hold anything, also ") S 1".  -EBADMSG. */
 int gd_stat_parse(const char *text, size_t len, struct gd_stat *ret, struct gd_error *err);

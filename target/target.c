@@ -1,0 +1,235 @@
+#include "target/target.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "target/identity.h"
+
+#define PF_KTHREAD_FLAG 0x00200000u
+
+/* About 600,000 mappings; the text is freed as soon as it is parsed. */
+#define MAPS_TEXT_MAX (64u << 20)
+
+/* Why the kernel refused, and what would have to be allowed. */
+static int explain_denied(struct gd_target *target, const char *name, int code,
+                          struct gd_error *err)
+{
+	if (code != -EACCES && code != -EPERM)
+		return gd_fail_errno(err, code, "pid %d: %s", target->pid, name);
+	if (target->uid != (uint32_t)geteuid())
+		return gd_fail(err, code, "pid %d: %s: not permitted: it belongs to uid %u and we "
+		               "are uid %u; run as root, or with CAP_SYS_PTRACE and "
+		               "CAP_DAC_READ_SEARCH", target->pid, name, target->uid, geteuid());
+	return gd_fail(err, code, "pid %d: %s: not permitted although the uid is ours (Yama's "
+	               "ptrace_scope, a process that is not dumpable, or a security module); "
+	               "run as root, or with CAP_SYS_PTRACE", target->pid, name);
+}
+
+static int open_member(struct gd_target *target, const char *name, int *ret, struct gd_error *err)
+{
+	/* Of exe the kernel resolves the link itself, to the very file, deleted or not and in
+	 * whatever mount namespace: no path of the target's is ever walked. */
+	int fd = openat(target->fds.proc_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return explain_denied(target, name, -errno, err);
+	*ret = fd;
+	return 0;
+}
+
+static int read_identity(struct gd_target *target, pid_t pid, struct gd_error *err)
+{
+	struct stat owner;
+	GD_BUF struct gd_buf text = GD_BUF_INIT(4096);
+	struct gd_stat stat;
+	if (fstat(target->fds.proc_fd, &owner) == 0)
+		target->uid = owner.st_uid;
+	int r = gd_target_read_file(target, "stat", &text, err);
+	if (r == 0)
+		r = gd_stat_parse(text.data, text.len, &stat, err);
+	if (r < 0)
+		return gd_error_wrap(err, r, "pid %d", pid);
+	if (stat.pid != pid)
+		return gd_fail(err, -EINVAL, "pid %d: the descriptors are of pid %d", pid,
+		               stat.pid);
+	target->start_ticks = stat.start_ticks;
+	memcpy(target->comm, stat.comm, sizeof(target->comm) - 1);
+	target->kernel_thread = (stat.flags & PF_KTHREAD_FLAG) != 0;
+	target->zombie = gd_identity_ended(target->fds.pid_fd);
+	return 0;
+}
+
+/* True when there is nothing to open; says why in all three errors. */
+static bool has_no_memory(struct gd_target *target)
+{
+	if (target->kernel_thread)
+		(void)gd_fail(&target->mem_error, -EFAULT, "pid %d: a kernel thread: it has no "
+		              "memory and no executable of its own", target->pid);
+	else if (target->zombie)
+		(void)gd_fail(&target->mem_error, -ESRCH, "pid %d: a zombie: it has exited and "
+		              "waits for its parent to notice", target->pid);
+	else
+		return false;
+	target->exe_error = target->mem_error;
+	target->maps_error = target->mem_error;
+	return true;
+}
+
+static void forget_fd(int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd);
+	*fd = -1;
+}
+
+/* Makes the parts of a target that may be missing from its descriptors. */
+static int finish(struct gd_target *target, struct gd_error *err)
+{
+	if (has_no_memory(target)) {
+		forget_fd(&target->fds.mem_fd);
+		forget_fd(&target->fds.exe_fd);
+		return 0;
+	}
+	(void)gd_target_refresh_maps(target, &target->maps_error);
+	target->exec_mark = gd_identity_exec_mark(target->fds.proc_fd);
+	if (target->fds.mem_fd < 0)
+		return 0;
+	return gd_memory_live(target->fds.mem_fd, &target->memory, err);
+}
+
+static struct gd_target *new_target(pid_t pid, const struct gd_target_fds *fds)
+{
+	struct gd_target *target = calloc(1, sizeof(*target));
+	if (target != NULL) {
+		target->pid = pid;
+		target->fds = *fds;
+	}
+	return target;
+}
+
+int gd_target_open(pid_t pid, struct gd_target **ret, struct gd_error *err)
+{
+	struct gd_target_fds fds = { -1, -1, -1, -1 };
+	int r = gd_identity_open(pid, &fds.pid_fd, &fds.proc_fd, err);
+	if (r < 0)
+		return r;
+	GD_TARGET struct gd_target *target = new_target(pid, &fds);
+	if (target == NULL) {
+		(void)close(fds.pid_fd);
+		(void)close(fds.proc_fd);
+		return gd_fail_errno(err, -ENOMEM, "pid %d", pid);
+	}
+	r = read_identity(target, pid, err);
+	if (r < 0)
+		return r;
+	if (!has_no_memory(target)) {
+		/* Memory first: what is read afterwards is checked against this address space. */
+		(void)open_member(target, "mem", &target->fds.mem_fd, &target->mem_error);
+		(void)open_member(target, "exe", &target->fds.exe_fd, &target->exe_error);
+	}
+	r = finish(target, err);
+	if (r < 0)
+		return r;
+	*ret = gd_steal_ptr(&target);
+	return 0;
+}
+
+int gd_target_open_fds(const struct gd_target_fds *fds, pid_t pid, struct gd_target **ret,
+                       struct gd_error *err)
+{
+	GD_TARGET struct gd_target *target = new_target(pid, fds);
+	if (target == NULL) {
+		struct gd_target_fds owned = *fds;
+		forget_fd(&owned.pid_fd);
+		forget_fd(&owned.proc_fd);
+		forget_fd(&owned.mem_fd);
+		forget_fd(&owned.exe_fd);
+		return gd_fail_errno(err, -ENOMEM, "pid %d", pid);
+	}
+	int r = read_identity(target, pid, err);
+	if (r < 0)
+		return r;
+	if (fds->mem_fd < 0)
+		(void)gd_fail(&target->mem_error, -EACCES, "pid %d: mem: no descriptor was "
+		              "passed", pid);
+	if (fds->exe_fd < 0)
+		(void)gd_fail(&target->exe_error, -EACCES, "pid %d: exe: no descriptor was "
+		              "passed", pid);
+	r = finish(target, err);
+	if (r < 0)
+		return r;
+	*ret = gd_steal_ptr(&target);
+	return 0;
+}
+
+void gd_target_close(struct gd_target *target)
+{
+	if (target == NULL)
+		return;
+	gd_memory_close(target->memory);
+	gd_maps_deinit(&target->maps);
+	forget_fd(&target->fds.exe_fd);
+	forget_fd(&target->fds.mem_fd);
+	forget_fd(&target->fds.proc_fd);
+	forget_fd(&target->fds.pid_fd);
+	free(target);
+}
+
+int gd_target_check(struct gd_target *target, struct gd_error *err)
+{
+	int r = gd_identity_check(target->fds.pid_fd, target->fds.proc_fd, target->fds.mem_fd,
+	                          target->exec_mark, err);
+	return r < 0 ? gd_error_wrap(err, r, "pid %d", target->pid) : 0;
+}
+
+int gd_target_read_file(struct gd_target *target, const char *path, struct gd_buf *buf,
+                        struct gd_error *err)
+{
+	int r = gd_io_read_file_at(target->fds.proc_fd, path, buf, err);
+	/* Files of a process that was reaped are ENOENT on some kernels and ESRCH on others. */
+	if (r == -ENOENT && gd_identity_ended(target->fds.pid_fd))
+		return gd_fail(err, -ESRCH, "%s: the target has exited", path);
+	return r;
+}
+
+ssize_t gd_target_read_link(struct gd_target *target, const char *path, char *to, size_t size,
+                            struct gd_error *err)
+{
+	/* A buffer of its own: `to` stays untouched on failure, and a cut link shows. */
+	char link[4096 + 1];
+	ssize_t n = readlinkat(target->fds.proc_fd, path, link, sizeof(link));
+	if (n < 0 && errno == ENOENT && gd_identity_ended(target->fds.pid_fd))
+		return gd_fail(err, -ESRCH, "%s: the target has exited", path);
+	if (n < 0)
+		return gd_fail_errno(err, -errno, "%s", path);
+	if ((size_t)n >= size || (size_t)n >= sizeof(link))
+		return gd_fail(err, -E2BIG, "%s: the link is longer than %zu bytes", path, size);
+	memcpy(to, link, (size_t)n);
+	to[n] = '\0';
+	return n;
+}
+
+int gd_target_refresh_maps(struct gd_target *target, struct gd_error *err)
+{
+	GD_BUF struct gd_buf text = GD_BUF_INIT(MAPS_TEXT_MAX);
+	int r = gd_target_read_file(target, "maps", &text, err);
+	if (r == -EACCES || r == -EPERM)
+		return explain_denied(target, "maps", r, err);
+	if (r < 0)
+		return r;
+	struct gd_maps maps;
+	r = gd_maps_parse(text.data, text.len, &maps, err);
+	if (r < 0)
+		return r;
+	gd_maps_deinit(&target->maps);
+	target->maps = maps;
+	target->maps_error = (struct gd_error){ 0 };
+	return 0;
+}
