@@ -62,9 +62,14 @@ fault_tests :=
 # Scripts around the real programs: exit 0 passed, 77 skipped.
 integration :=
 
-# Programs with a known state for tests to look at: tests/victims/<name>.c, tests/victims/<name>/*.go
+# Programs with a known state for tests to look at: tests/victims/<name>.c, and <name>/*.go built by
+# each Go release in each mode of tests/victims/go.sh.
 c_victims :=
-go_victims :=
+go_victims := states
+go_releases := 1.19.13 1.20.14 1.21.13 1.22.12 1.23.12 1.24.13 1.25.14 1.26.8 1.27.3
+go_modes := plain stripped pie cgo
+# The tests that look at Go victims; only they wait for the toolchains.
+go_tests :=
 
 # tests/fuzz/fuzz_<name>.c, its inputs in tests/fuzz/corpus/<name>/
 fuzzers :=
@@ -182,12 +187,22 @@ $(out)/godiag-capture: $(out)/godiag
 # ---- tests -----------------------------------------------------------------------------------------
 
 c_victim_files := $(c_victims:%=$(VICTIMS)/%)
-victims: $(c_victim_files)
+go_victim_files := $(foreach v,$(go_victims),$(foreach r,$(go_releases),$(foreach m,$(go_modes),\
+	$(VICTIMS)/$(v)-$(r)-$(m).built)))
+victims: $(c_victim_files) $(go_victim_files)
 
 # Plain flags with frame pointers left as the compiler likes them: what production code looks like.
 $(c_victim_files): $(VICTIMS)/%: tests/victims/%.c
 	@mkdir -p $(@D)
 	$(call say,VICTIM,$<)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -pthread -o $@ $<
+
+# A release that cannot be had leaves its reason in the .built file, and tests skip by name.
+$(VICTIMS)/%.built: tests/victims/go.sh
+	@mkdir -p $(@D)
+	$(call say,GO,$*)sh tests/victims/go.sh $@
+$(foreach v,$(go_victims),$(eval $(filter $(VICTIMS)/$(v)-%,$(go_victim_files)): \
+	$(wildcard tests/victims/$(v)/* tests/victims/$(v)/*/*)))
+$(go_tests:%.c=$(out)/%.ok): $(go_victim_files)
 
 faults := malloc calloc realloc read write pread openat fsync fdatasync linkat __read_chk __pread_chk
 $(fault_tests:%.c=$(out)/%): $(out)/tests/fault.o

@@ -77,14 +77,15 @@ struct victim {
 	pid_t pid;
 	int in_fd;  /* its stdin; closing it is the polite way to end a victim */
 	int out_fd; /* its stdout */
+	char ready[128]; /* what followed "ready " on that line: a port, an address */
 	struct gd_buf said; /* what it printed before "ready", NUL-terminated */
 	struct gd_buf rest; /* read from out_fd, not yet handed out */
 };
 
 /*
- * Starts a victim and waits up to 20 s for the line "ready" on its stdout.  A name without a slash is
- * looked up among the built victims.  Arguments (without argv[0]) follow, then NULL.  The victim
- * dies with us.  Asserts on failure; never returns NULL.
+ * Starts a victim and waits up to 20 s for the line "ready" or "ready ..." on its stdout.  A name
+ * without a slash is looked up among the built victims.  Arguments (without argv[0]) follow, then
+ * NULL.  The victim dies with us.  Asserts on failure; never returns NULL.
  */
 struct victim *victim_start(const char *path, ...) __attribute__((sentinel));
 
@@ -97,5 +98,15 @@ const char *victim_line(struct victim *victim);
 /* Writes a line (the newline is added) to its stdin. */
 void victim_tell(struct victim *victim, const char *line);
 
-/* Where the victim of that name was built (may not exist: a missing toolchain is a skip). */
+/* Where the victim of that name was built.  Valid until the next call. */
 const char *victim_path(const char *name);
+
+/*
+ * The Go victim `name` built by that release ("1.22.12") in that mode ("plain", "stripped", "pie",
+ * "cgo"): its path, or the test is skipped with the reason why it could not be built.
+ */
+const char *victim_go(const char *name, const char *release, const char *mode);
+
+/* The same without skipping: NULL and the reason in why. */
+const char *victim_go_if_built(const char *name, const char *release, const char *mode,
+                               struct gd_error *why);

@@ -33,6 +33,35 @@ const char *victim_path(const char *name)
 	return path;
 }
 
+const char *victim_go_if_built(const char *name, const char *release, const char *mode,
+                               struct gd_error *why)
+{
+	char stamp[PATH_MAX];
+	GD_BUF struct gd_buf said = GD_BUF_INIT(4096);
+	(void)snprintf(stamp, sizeof(stamp), "%s", victim_path(""));
+	(void)snprintf(stamp + strlen(stamp), sizeof(stamp) - strlen(stamp), "%s-%s-%s.built", name,
+	               release, mode);
+	if (gd_io_read_file_at(AT_FDCWD, stamp, &said, why) < 0)
+		return NULL;
+	if (strcmp(gd_buf_str(&said), "built\n") != 0) {
+		(void)gd_fail(why, -ENOTSUP, "%s %s %s: %.*s", name, release, mode,
+		              (int)strcspn(gd_buf_str(&said), "\n"), gd_buf_str(&said));
+		return NULL;
+	}
+	char file[256];
+	(void)snprintf(file, sizeof(file), "%s-%s-%s", name, release, mode);
+	return victim_path(file);
+}
+
+const char *victim_go(const char *name, const char *release, const char *mode)
+{
+	struct gd_error why = { 0 };
+	const char *path = victim_go_if_built(name, release, mode, &why);
+	if (path == NULL)
+		test_skip("%s", why.msg);
+	return path;
+}
+
 static struct victim *free_slot(void)
 {
 	for (size_t i = 0; i < VICTIMS_MAX; i++)
@@ -52,6 +81,14 @@ static void run_child(const char *path, char *const argv[], int in_fd, int out_f
 	(void)signal(SIGPIPE, SIG_DFL);
 	(void)execv(path, argv);
 	_exit(127);
+}
+
+static bool is_ready(struct victim *v, const char *line)
+{
+	if (strncmp(line, "ready", 5) != 0 || (line[5] != '\0' && line[5] != ' '))
+		return false;
+	(void)snprintf(v->ready, sizeof(v->ready), "%s", line[5] == ' ' ? line + 6 : "");
+	return true;
 }
 
 struct victim *victim_start(const char *path, ...)
@@ -86,7 +123,7 @@ struct victim *victim_start(const char *path, ...)
 	};
 
 	const char *line;
-	while ((line = victim_line(v)) != NULL && strcmp(line, "ready") != 0) {
+	while ((line = victim_line(v)) != NULL && !is_ready(v, line)) {
 		gd_buf_puts(&v->said, line);
 		gd_buf_putc(&v->said, '\n');
 	}
