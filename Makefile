@@ -35,7 +35,8 @@ archive :=
 
 policies :=
 
-golang :=
+golang := \
+	golang/layout.c
 
 uploader :=
 
@@ -53,6 +54,7 @@ main :=
 
 # One binary per source file: tests/test_<folder>_<file>.c
 tests := \
+	tests/test_golang_layout.c \
 	tests/test_base_error.c \
 	tests/test_target_memory.c
 
@@ -121,7 +123,7 @@ probed := -Wduplicated-cond -Wlogical-op -Wuse-after-free=3 -Warray-bounds=2 \
 
 # Goals that compile nothing must work on a machine that has nothing yet.
 goals := $(or $(MAKECMDGOALS),all)
-ifneq ($(filter-out clean help demo layers uninstall,$(goals)),)
+ifneq ($(filter-out clean help demo layers layout uninstall,$(goals)),)
 probed := $(shell for f in $(probed); do \
 	$(CC) -Werror $$f -fsyntax-only -x c /dev/null >/dev/null 2>&1 && echo "$$f"; done)
 package_cflags := $(shell pkg-config --print-errors --cflags $(packages) || echo missing)
@@ -153,7 +155,7 @@ say = $(if $(V),,@printf '  %-8s %s\n' $(1) '$(2)';)
 MAKEFLAGS += --no-builtin-rules
 
 .PHONY: all check bench demo install uninstall layers symbols headers analyze tidy fuzz clean help
-.PHONY: victims programs FORCE
+.PHONY: victims programs layout FORCE
 
 all: $(out)/libgodiag.a $(programs)
 
@@ -183,6 +185,11 @@ $(out)/godiag-capture: $(out)/godiag
 	@ln -sf godiag $@ && touch -h $@
 
 -include $(wildcard $(out)/*/*.d $(out)/*/*/*.d)
+
+# Offsets of Go's structs; committed, so that a build needs no more than a compiler.
+layout:
+	$(call say,GEN,golang/layout_table.h)awk -f golang/layout_table.awk golang/layout.h \
+		golang/offsets.tsv >golang/layout_table.tmp && mv golang/layout_table.tmp golang/layout_table.h
 
 # ---- tests -----------------------------------------------------------------------------------------
 

@@ -13,7 +13,9 @@
 
 /*
  * Every field godiag reads: X(member, runtime struct, field path in the table).  "" is the struct's
- * size.  A member is GD_ABSENT when the release has no such field.
+ * size; "a|b" is the first of these names that a release has.  A member is GD_ABSENT when the
+ * release has no such field: 1.27's memRecord, for one, no longer counts bytes (they are the
+ * bucket's size times the objects).  To add a field append a line and run `make layout`.
  */
 #define GD_LAYOUT_FIELDS(X)                                                                        \
 	X(g_size, "g", "")                                                                         \
@@ -122,7 +124,14 @@
 	X(sudog_c, "sudog", "c")                                                                   \
 	X(mheap_pages_in_use, "mheap", "pagesInUse")                                               \
 	X(mheap_allspans, "mheap", "allspans")                                                     \
-	X(mheap_arenas, "mheap", "arenas")
+	X(mheap_arenas, "mheap", "arenas")                                                         \
+	X(memrec_size, "memRecord", "")                                                            \
+	X(memrec_active, "memRecord", "active")                                                    \
+	X(memrec_future, "memRecord", "future")                                                    \
+	X(memrec_active_allocs, "memRecord", "active.allocs")                                      \
+	X(memrec_active_frees, "memRecord", "active.frees")                                        \
+	X(memrec_active_alloc_bytes, "memRecord", "active.alloc_bytes")                            \
+	X(memrec_active_free_bytes, "memRecord", "active.free_bytes")
 
 #define GD_ABSENT (-1)
 

@@ -1,0 +1,3 @@
+module godiag/offsets
+
+go 1.19
