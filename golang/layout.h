@@ -131,7 +131,28 @@
 	X(memrec_active_allocs, "memRecord", "active.allocs")                                      \
 	X(memrec_active_frees, "memRecord", "active.frees")                                        \
 	X(memrec_active_alloc_bytes, "memRecord", "active.alloc_bytes")                            \
-	X(memrec_active_free_bytes, "memRecord", "active.free_bytes")
+	X(memrec_active_free_bytes, "memRecord", "active.free_bytes")                              \
+	X(mstats_heap_stats_gen, "mstats", "heapStats.gen")                                        \
+	X(mstats_heap_sys, "mstats", "heap_sys")                                                   \
+	X(mstats_heap_inuse, "mstats", "heap_inuse")                                               \
+	X(mstats_heap_released, "mstats", "heap_released")                                         \
+	X(gcc_size, "gcControllerState", "")                                                       \
+	X(gcc_sweep_dist_min_trigger, "gcControllerState", "sweepDistMinTrigger")                  \
+	X(gcc_triggered, "gcControllerState", "triggered")                                         \
+	X(gcc_trigger, "gcControllerState", "trigger")                                             \
+	X(gcc_runway, "gcControllerState", "runway")                                               \
+	X(mcache_alloc, "mcache", "alloc")                                                         \
+	X(mcache_tiny_allocs, "mcache", "tinyAllocs")                                              \
+	X(mspan_size, "mspan", "")                                                                 \
+	X(mspan_nelems, "mspan", "nelems")                                                         \
+	X(mspan_elemsize, "mspan", "elemsize")                                                     \
+	X(mspan_alloc_count, "mspan", "allocCount")                                                \
+	X(mspan_alloc_count_before_cache, "mspan", "allocCountBeforeCache")                        \
+	X(mheap_spanalloc, "mheap", "spanalloc")                                                   \
+	X(mheap_cachealloc, "mheap", "cachealloc")                                                 \
+	X(bucket_bytes, "bucket", "")                                                              \
+	X(blockrec_count, "blockRecord", "count")                                                  \
+	X(blockrec_cycles, "blockRecord", "cycles")
 
 #define GD_ABSENT (-1)
 
