@@ -61,15 +61,16 @@ tests := \
 # Tests which make the n-th malloc, read, write... fail: linked with tests/fault.c (see tests/fault.h).
 fault_tests :=
 
+# What tests are linked with.
+harness := tests/test.c tests/victim.c
+
 # Scripts around the real programs: exit 0 passed, 77 skipped.
 integration :=
 
-# Programs with a known state for tests to look at: tests/victims/<name>.c, and <name>/*.go built by
-# each Go release in each mode of tests/victims/go.sh.
+# Programs with a known state for tests to look at: tests/victims/<name>.c, and tests/victims/<name>/
+# built by each Go release of tests/victims/releases.
 c_victims :=
 go_victims := states
-go_releases := 1.19.13 1.20.14 1.21.13 1.22.12 1.23.12 1.24.13 1.25.14 1.26.8 1.27.3
-go_modes := plain stripped pie cgo
 # The tests that look at Go victims; only they wait for the toolchains.
 go_tests :=
 
@@ -87,7 +88,10 @@ WERROR ?=
 
 empty :=
 comma := ,
-space := $(empty) $(empty)
+define newline
+
+
+endef
 out := $(BUILD)$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 
 # Victims are ordinary programs: built once, without our flags, shared by sanitizer and plain runs.
@@ -194,8 +198,7 @@ layout:
 # ---- tests -----------------------------------------------------------------------------------------
 
 c_victim_files := $(c_victims:%=$(VICTIMS)/%)
-go_victim_files := $(foreach v,$(go_victims),$(foreach r,$(go_releases),$(foreach m,$(go_modes),\
-	$(VICTIMS)/$(v)-$(r)-$(m).built)))
+go_victim_files := $(go_victims:%=$(VICTIMS)/%.index)
 victims: $(c_victim_files) $(go_victim_files)
 
 # Plain flags with frame pointers left as the compiler likes them: what production code looks like.
@@ -203,20 +206,19 @@ $(c_victim_files): $(VICTIMS)/%: tests/victims/%.c
 	@mkdir -p $(@D)
 	$(call say,VICTIM,$<)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -pthread -o $@ $<
 
-# A release that cannot be had leaves its reason in the .built file, and tests skip by name.
-$(VICTIMS)/%.built: tests/victims/go.sh
+# The index names what was built, and why a release is missing; tests skip by that name.
+$(foreach v,$(go_victims),$(eval $(VICTIMS)/$(v).index: $(wildcard tests/victims/$(v)/* \
+	tests/victims/$(v)/*/*)))
+$(VICTIMS)/%.index: tests/victims/build.sh tests/victims/releases
 	@mkdir -p $(@D)
-	$(call say,GO,$*)sh tests/victims/go.sh $@
-$(foreach v,$(go_victims),$(eval $(filter $(VICTIMS)/$(v)-%,$(go_victim_files)): \
-	$(wildcard tests/victims/$(v)/* tests/victims/$(v)/*/*)))
+	$(call say,VICTIM,$*)bash tests/victims/build.sh -o $(VICTIMS) $*
 $(go_tests:%.c=$(out)/%.ok): $(go_victim_files)
 
 faults := malloc calloc realloc read write pread openat fsync fdatasync linkat __read_chk __pread_chk
 $(fault_tests:%.c=$(out)/%): $(out)/tests/fault.o
 $(fault_tests:%.c=$(out)/%): wrap := $(faults:%=-Wl,--wrap=%)
 
-$(out)/tests/test_%: $(out)/tests/test_%.o $(out)/tests/test.o $(out)/tests/victim.o \
-		$(out)/libgodiag.a
+$(out)/tests/test_%: $(out)/tests/test_%.o $(harness:%.c=$(out)/%.o) $(out)/libgodiag.a
 	$(call say,LINK,$@)$(link) $(wrap) -o $@ $(filter %.o,$^) $(out)/libgodiag.a $(package_libs) \
 		$(cmocka_libs)
 
@@ -239,10 +241,81 @@ stamps := $(some_tests:%.c=$(out)/%.ok) $(fuzzers:%=$(out)/tests/fuzz/fuzz_%.ok)
 check: $(stamps)
 	@awk -f tests/totals.awk $(stamps:.ok=.log)
 
+# ---- checks ----------------------------------------------------------------------------------------
+
+every_folder := base target archive policies golang uploader report collectors agent cli tests
+
+# The architecture as a test.
+layers:
+	@awk -f tests/layers.awk $(wildcard $(every_folder:%=%/*.[ch]))
+
+# Everything that is not static starts with gd_, so that nothing clashes and grep finds it.
+symbols: $(out)/libgodiag.a
+	@nm -A -g --defined-only $< | awk '$$NF !~ /^gd_/ && NF > 2 { print; bad = 1 } END { exit bad }'
+
+# Each header stands alone.
+headers: $(patsubst %,$(out)/%.ok,$(wildcard $(every_folder:%=%/*.h)))
+$(out)/%.h.ok: %.h $(out)/flags
+	@mkdir -p $(@D)
+	$(call say,HEADER,$<)printf '#include "%s"\n' $< | $(compile) -MMD -MP -MF $@.d -MT $@ -Werror \
+		-fsyntax-only -x c - && touch $@
+-include $(wildcard $(out)/*/*.h.ok.d)
+
+# gcc's analyzer is the static gate: it understands our cleanup guards, clang 14's does not.
+analyzed := $(sources) $(main) $(some_tests) $(harness) $(fuzzers:%=tests/fuzz/fuzz_%.c)
+analyze: $(patsubst %.c,$(out)/analyze/%.ok,$(sort $(analyzed)))
+$(out)/analyze/%.ok: %.c $(out)/flags
+	@mkdir -p $(@D)
+	$(call say,ANALYZE,$<)$(compile) -Werror -fanalyzer -MMD -MP -MF $(@:.ok=.d) -MT $@ -c \
+		-o /dev/null $< && touch $@
+-include $(wildcard $(out)/analyze/*/*.d $(out)/analyze/*/*/*.d)
+
+# clang-tidy takes seconds per file, so it sees only what changed since a commit.
+SINCE ?= HEAD~1
+tidied = $(shell git diff --name-only --diff-filter=d $(SINCE) -- '*.c')
+tidy:
+	$(if $(tidied),clang-tidy --quiet --warnings-as-errors='*' $(tidied) -- -std=gnu17 \
+		-D_GNU_SOURCE -DGD_VERSION='"$(VERSION)"' -I. $(package_cflags),@echo 'nothing changed')
+
+# ---- fuzzing ---------------------------------------------------------------------------------------
+
+# make fuzz [FUZZ="pclntab manifest"] [FUZZ_SECONDS=300].  Finds go to <build>/tests/fuzz/, copy them to
+# tests/fuzz/corpus/<name>/ with the fix.
+FUZZ ?= $(fuzzers)
+FUZZ_SECONDS ?= 30
+.PHONY: run-fuzzers $(fuzzers:%=run-fuzzer-%)
+fuzz:
+	@$(MAKE) --no-print-directory CC=clang SAN=fuzzer-no-link,address,undefined run-fuzzers
+run-fuzzers: $(FUZZ:%=run-fuzzer-%)
+$(fuzzers:%=run-fuzzer-%): run-fuzzer-%: $(out)/tests/fuzz/libfuzzer_%
+	@mkdir -p $(out)/tests/fuzz/found/$*
+	$(call say,FUZZ,$* for $(FUZZ_SECONDS) s)$< -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
+		-rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
+		-artifact_prefix=$(out)/tests/fuzz/$*- $(out)/tests/fuzz/found/$* tests/fuzz/corpus/$*
+$(out)/tests/fuzz/libfuzzer_%: $(out)/tests/fuzz/fuzz_%.o $(out)/libgodiag.a
+	$(call say,LINK,$@)$(link) -fsanitize=fuzzer -o $@ $^ $(package_libs)
+
 # ---- the rest --------------------------------------------------------------------------------------
+
+# On a machine that has nothing yet the demo installs, builds, and shows one capture.
+demo:
+	@PID='$(PID)' MAKE='$(MAKE)' bash tests/demo/run.sh
+
+bench: all victims
+	@$(test_env) bash tests/bench/run.sh
+
+man_pages = $(foreach p,$(pages),$(DESTDIR)$(mandir)/man$(patsubst .%,%,$(suffix $(p)))/$(notdir $(p)))
+install: all
+	$(INSTALL) -D -m 755 $(out)/godiag $(DESTDIR)$(bindir)/godiag
+	ln -sf godiag $(DESTDIR)$(bindir)/godiag-capture
+	$(foreach p,$(man_pages),$(INSTALL) -D -m 644 docs/$(notdir $(p)) $(p)$(newline))
+uninstall:
+	rm -f $(DESTDIR)$(bindir)/godiag $(DESTDIR)$(bindir)/godiag-capture $(man_pages)
 
 clean:
 	rm -rf $(out)
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
+	@echo '  targets: all check bench demo install uninstall layers symbols headers analyze tidy'
+	@echo '           fuzz victims clean help'

@@ -32,7 +32,7 @@ static int mark_fds(bool open_now[FDS_MAX])
 		return -1;
 	struct dirent *entry;
 	while ((entry = readdir(fds)) != NULL) {
-		int fd = atoi(entry->d_name);
+		int fd = (int)strtol(entry->d_name, NULL, 10);
 		if (entry->d_name[0] == '.' || fd == dirfd(fds) || fd >= FDS_MAX)
 			continue;
 		open_now[fd] = true;

@@ -102,11 +102,11 @@ void victim_tell(struct victim *victim, const char *line);
 const char *victim_path(const char *name);
 
 /*
- * The Go victim `name` built by that release ("1.22.12") in that mode ("plain", "stripped", "pie",
- * "cgo"): its path, or the test is skipped with the reason why it could not be built.
+ * The Go victim `name` built by that release ("1.22.12") as that variant ("plain", "stripped", "pie",
+ * "cgo"): its path, or the test is skipped with the reason why it was not built.
  */
-const char *victim_go(const char *name, const char *release, const char *mode);
+const char *victim_go(const char *name, const char *release, const char *variant);
 
 /* The same without skipping: NULL and the reason in why. */
-const char *victim_go_if_built(const char *name, const char *release, const char *mode,
+const char *victim_go_if_built(const char *name, const char *release, const char *variant,
                                struct gd_error *why);

@@ -33,30 +33,46 @@ const char *victim_path(const char *name)
 	return path;
 }
 
-const char *victim_go_if_built(const char *name, const char *release, const char *mode,
+const char *victim_go_if_built(const char *name, const char *release, const char *variant,
                                struct gd_error *why)
 {
-	char stamp[PATH_MAX];
-	GD_BUF struct gd_buf said = GD_BUF_INIT(4096);
-	(void)snprintf(stamp, sizeof(stamp), "%s", victim_path(""));
-	(void)snprintf(stamp + strlen(stamp), sizeof(stamp) - strlen(stamp), "%s-%s-%s.built", name,
-	               release, mode);
-	if (gd_io_read_file_at(AT_FDCWD, stamp, &said, why) < 0)
-		return NULL;
-	if (strcmp(gd_buf_str(&said), "built\n") != 0) {
-		(void)gd_fail(why, -ENOTSUP, "%s %s %s: %.*s", name, release, mode,
-		              (int)strcspn(gd_buf_str(&said), "\n"), gd_buf_str(&said));
+	static char path[PATH_MAX];
+	char index[PATH_MAX + 8];
+	(void)snprintf(index, sizeof(index), "%s.index", victim_path(name));
+	FILE *lines = fopen(index, "re");
+	if (lines == NULL) {
+		(void)gd_fail_errno(why, -errno, "%s: make victims", index);
 		return NULL;
 	}
-	char file[256];
-	(void)snprintf(file, sizeof(file), "%s-%s-%s", name, release, mode);
-	return victim_path(file);
+	/* "built RELEASE VARIANT FILE" or "skipped RELEASE VARIANT|- REASON" */
+	char line[PATH_MAX + 64];
+	bool found = false;
+	(void)gd_fail(why, -ENOENT, "%s is not built by Go %s as %s", name, release, variant);
+	while (!found && fgets(line, sizeof(line), lines) != NULL) {
+		char how[16];
+		char with[32];
+		char as[32];
+		int end = 0;
+		line[strcspn(line, "\n")] = '\0';
+		if (sscanf(line, "%15s %31s %31s %n", how, with, as, &end) != 3 || end == 0 ||
+		    strcmp(with, release) != 0)
+			continue;
+		found = strcmp(how, "built") == 0 && strcmp(as, variant) == 0;
+		if (found)
+			(void)snprintf(path, sizeof(path), "%s", line + end);
+		else if (strcmp(how, "skipped") == 0 &&
+		         (strcmp(as, "-") == 0 || strcmp(as, variant) == 0))
+			(void)gd_fail(why, -ENOENT, "%s by Go %s as %s: %s", name, release, variant,
+			              line + end);
+	}
+	(void)fclose(lines);
+	return found ? path : NULL;
 }
 
-const char *victim_go(const char *name, const char *release, const char *mode)
+const char *victim_go(const char *name, const char *release, const char *variant)
 {
 	struct gd_error why = { 0 };
-	const char *path = victim_go_if_built(name, release, mode, &why);
+	const char *path = victim_go_if_built(name, release, variant, &why);
 	if (path == NULL)
 		test_skip("%s", why.msg);
 	return path;
@@ -68,7 +84,7 @@ static struct victim *free_slot(void)
 		if (victims[i].pid == 0)
 			return &victims[i];
 	fail_msg("more than %d victims at once", VICTIMS_MAX);
-	return NULL;
+	abort(); /* fail_msg() jumps */
 }
 
 static void run_child(const char *path, char *const argv[], int in_fd, int out_fd, pid_t parent)
