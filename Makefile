@@ -36,7 +36,11 @@ archive :=
 policies :=
 
 golang := \
-	golang/layout.c
+	golang/inltree.c \
+	golang/layout.c \
+	golang/moduledata.c \
+	golang/pclntab.c \
+	golang/symbols.c
 
 uploader :=
 

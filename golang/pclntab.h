@@ -14,6 +14,9 @@
 
 #include "base/error.h"
 
+#define GD_PCLNTAB_MAGIC_118 UINT32_C(0xfffffff0) /* 1.18, 1.19 */
+#define GD_PCLNTAB_MAGIC_120 UINT32_C(0xfffffff1) /* 1.20 to 1.27 at least */
+
 struct gd_pclntab {
 	const uint8_t *data; /* from pcHeader on; owned */
 	size_t len;
@@ -24,7 +27,10 @@ struct gd_pclntab {
 	size_t funcname_off, cu_off, filetab_off, pctab_off, pcln_off;
 };
 
-/* Takes over `data` (malloc) on success.  -EBADMSG says which count or offset is impossible. */
+/*
+ * Takes over `data` (malloc) on success.  -EBADMSG says which count or offset is impossible;
+ * -ENOTSUP: a table of Go before 1.18.
+ */
 int gd_pclntab_init(struct gd_pclntab *ret, uint8_t *data, size_t len, uint64_t text,
                     uint64_t etext, struct gd_error *err);
 void gd_pclntab_deinit(struct gd_pclntab *tab);
@@ -51,7 +57,10 @@ bool gd_pclntab_func(const struct gd_pclntab *tab, uint64_t pc, struct gd_func *
 /* The i-th function in address order, i < nfunc. */
 bool gd_pclntab_func_at(const struct gd_pclntab *tab, uint64_t i, struct gd_func *ret);
 
-/* Finds a function by its exact name: linear, used a few times per target. */
+/*
+ * Finds a function by its exact name; false also when it was inlined everywhere.  A pass over the
+ * names and one over the functions: below a millisecond for 50,000 of them.
+ */
 bool gd_pclntab_func_named(const struct gd_pclntab *tab, const char *name, struct gd_func *ret);
 
 /* NUL-terminated and inside the table, or "?" when the offset is bad.  Lives as long as tab. */
@@ -61,10 +70,13 @@ const char *gd_pclntab_name(const struct gd_pclntab *tab, int32_t name_off);
 int32_t gd_pclntab_value(const struct gd_pclntab *tab, const struct gd_func *func, uint32_t off,
                          uint64_t pc, int32_t missing);
 
-/* Bytes between SP and the return address at pc, -1 when unknown. */
+/* Bytes between SP and the return address at pc, -1 when unknown or no multiple of 8. */
 int32_t gd_pclntab_sp_delta(const struct gd_pclntab *tab, const struct gd_func *func, uint64_t pc);
 
-/* File and line of pc in the outermost (not inlined) function's own table; "?" and 0 when absent. */
+/*
+ * File and line of the source at pc, which belongs to the innermost function inlined there; "?" and
+ * 0 when absent.  Those of the callers it was inlined into are at their parentPc (inltree.h).
+ */
 const char *gd_pclntab_file(const struct gd_pclntab *tab, const struct gd_func *func, uint64_t pc);
 int32_t gd_pclntab_line(const struct gd_pclntab *tab, const struct gd_func *func, uint64_t pc);
 
