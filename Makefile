@@ -42,8 +42,13 @@ golang := \
 	golang/pclntab.c \
 	golang/symbols.c
 
-uploader :=
-
+uploader := \
+	uploader/digest.c \
+	uploader/directory.c \
+	uploader/place.c \
+	uploader/s3.c \
+	uploader/sigv4.c \
+	uploader/uploader.c
 report :=
 
 collectors :=
@@ -58,9 +63,16 @@ main :=
 
 # One binary per source file: tests/test_<folder>_<file>.c
 tests := \
-	tests/test_golang_layout.c \
 	tests/test_base_error.c \
-	tests/test_target_memory.c
+	tests/test_golang_layout.c \
+	tests/test_target_maps.c \
+	tests/test_target_memory.c \
+	tests/test_target_stat.c \
+	tests/test_target_target.c \
+	tests/test_target_threads.c \
+	tests/test_uploader_place.c \
+	tests/test_uploader_sigv4.c \
+	tests/test_uploader_uploader.c
 
 # Tests which make the n-th malloc, read, write... fail: linked with tests/fault.c (see tests/fault.h).
 fault_tests :=
@@ -73,7 +85,9 @@ integration :=
 
 # Programs with a known state for tests to look at: tests/victims/<name>.c, and tests/victims/<name>/
 # built by each Go release of tests/victims/releases.
-c_victims :=
+c_victims := \
+	life \
+	uffd
 go_victims := states
 # The tests that look at Go victims; only they wait for the toolchains.
 go_tests :=
@@ -225,6 +239,14 @@ $(fault_tests:%.c=$(out)/%): wrap := $(faults:%=-Wl,--wrap=%)
 $(out)/tests/test_%: $(out)/tests/test_%.o $(harness:%.c=$(out)/%.o) $(out)/libgodiag.a
 	$(call say,LINK,$@)$(link) $(wrap) -o $@ $(filter %.o,$^) $(out)/libgodiag.a $(package_libs) \
 		$(cmocka_libs)
+
+# A real S3 server that verifies signatures; a release of Go that cannot build it means a skip.
+$(VICTIMS)/versitygw:
+	@mkdir -p $(@D)
+	$(call say,VICTIM,versitygw)GOBIN='$(abspath $(@D))' GOFLAGS=-mod=mod go install \
+		github.com/versity/versitygw/cmd/versitygw@v1.7.0 >$@.log 2>&1 || tail -n 1 $@.log
+$(out)/tests/test_uploader_uploader: $(out)/tests/s3_server.o
+$(out)/tests/test_uploader_uploader.ok: | $(VICTIMS)/versitygw
 
 $(fuzzers:%=$(out)/tests/fuzz/fuzz_%): $(out)/tests/fuzz/fuzz_%: $(out)/tests/fuzz/fuzz_%.o \
 		$(out)/tests/fuzz/replay.o $(out)/libgodiag.a

@@ -13,7 +13,6 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "target/target.h"
 
 #define PF_EXITING_FLAG 0x4u /* PF_EXITING of <linux/sched.h>, which is not exported */
 
@@ -111,12 +110,14 @@ bool gd_identity_ended(int pid_fd)
 	return r > 0;
 }
 
-uint64_t gd_identity_exec_mark(int proc_fd)
+uint64_t gd_identity_exec_mark(int proc_fd, const char *via)
 {
 	/* auxv is written by execve and by nothing else but checkpoint/restore; with address space
 	 * randomisation AT_RANDOM alone makes it differ between two runs of one program. */
 	GD_BUF struct gd_buf auxv = GD_BUF_INIT(4096);
-	if (gd_io_read_file_at(proc_fd, "auxv", &auxv, NULL) < 0 || auxv.len == 0)
+	char path[40];
+	(void)snprintf(path, sizeof(path), "%sauxv", via);
+	if (gd_io_read_file_at(proc_fd, path, &auxv, NULL) < 0 || auxv.len == 0)
 		return 0;
 	uint64_t mark = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
 	for (size_t i = 0; i < auxv.len; i++)
@@ -149,10 +150,10 @@ static bool is_exiting(int proc_fd)
 	return (stat.flags & PF_EXITING_FLAG) != 0 || stat.state == 'Z' || stat.state == 'X';
 }
 
-int gd_identity_check(int pid_fd, int proc_fd, int mem_fd, uint64_t exec_mark,
+int gd_identity_check(const struct gd_target_fds *fds, const char *via, uint64_t exec_mark,
                       struct gd_error *err)
 {
-	if (gd_identity_ended(pid_fd))
+	if (gd_identity_ended(fds->pid_fd))
 		return gd_fail(err, -ESRCH, "the target has exited");
 	/*
 	 * Two signs of an execve, because each has a blind spot.  The old address space dying is
@@ -161,11 +162,13 @@ int gd_identity_check(int pid_fd, int proc_fd, int mem_fd, uint64_t exec_mark,
 	 * space randomisation is off.  Comm, executable and start of maps may all stay the same
 	 * when a program executes itself, so they prove nothing and are not asked.
 	 */
-	bool abandoned = mem_fd >= 0 && memory_abandoned(mem_fd);
-	uint64_t mark = exec_mark != 0 && !abandoned ? gd_identity_exec_mark(proc_fd) : exec_mark;
+	bool abandoned = fds->mem_fd >= 0 && memory_abandoned(fds->mem_fd);
+	uint64_t mark = exec_mark;
+	if (exec_mark != 0 && !abandoned)
+		mark = gd_identity_exec_mark(fds->proc_fd, via);
 	if (!abandoned && mark == exec_mark)
 		return 0;
-	if (gd_identity_ended(pid_fd) || is_exiting(proc_fd))
+	if (gd_identity_ended(fds->pid_fd) || is_exiting(fds->proc_fd))
 		return gd_fail(err, -ESRCH, "the target has exited");
 	/* No vector to read although it runs: its rights changed under us, not its program. */
 	if (!abandoned && mark == 0)

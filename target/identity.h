@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "target/target.h"
 
 /*
  * Opens a pidfd and /proc/PID such that both are certain to be the same process, even when the pid
@@ -18,12 +19,13 @@ int gd_identity_open(pid_t pid, int *ret_pid_fd, int *ret_proc_fd, struct gd_err
 /* All threads are gone (a zombie counts as ended). */
 bool gd_identity_ended(int pid_fd);
 
-/* A number that changes when the process calls execve; 0 when we may not know. */
-uint64_t gd_identity_exec_mark(int proc_fd);
+/* A number that changes when the process calls execve; 0 when we may not know.  `via` as in
+ * struct gd_target. */
+uint64_t gd_identity_exec_mark(int proc_fd, const char *via);
 
 /*
- * 0, -ESRCH or -ESTALE as gd_target_check says.  mem_fd may be -1, exec_mark may be 0; the more of
+ * 0, -ESRCH or -ESTALE as gd_target_check says.  fds->mem_fd may be -1, exec_mark may be 0; the more of
  * them there is, the surer is the answer about execve.
  */
-int gd_identity_check(int pid_fd, int proc_fd, int mem_fd, uint64_t exec_mark,
+int gd_identity_check(const struct gd_target_fds *fds, const char *via, uint64_t exec_mark,
                       struct gd_error *err);

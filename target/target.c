@@ -35,13 +35,36 @@ static int explain_denied(struct gd_target *target, const char *name, int code,
 
 static int open_member(struct gd_target *target, const char *name, int *ret, struct gd_error *err)
 {
+	char path[sizeof(target->via) + 8];
+	(void)snprintf(path, sizeof(path), "%s%s", target->via, name);
 	/* Of exe the kernel resolves the link itself, to the very file, deleted or not and in
 	 * whatever mount namespace: no path of the target's is ever walked. */
-	int fd = openat(target->fds.proc_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int fd = openat(target->fds.proc_fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return explain_denied(target, name, -errno, err);
 	*ret = fd;
 	return 0;
+}
+
+/* The main thread has exited, the process has not: finds a thread that still has its memory. */
+static void find_stand_in(struct gd_target *target)
+{
+	GD_FREE pid_t *tids = NULL;
+	size_t n;
+	if (gd_target_threads(target, &tids, &n, NULL) < 0)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		char path[40];
+		GD_BUF struct gd_buf text = GD_BUF_INIT(4096);
+		struct gd_stat stat;
+		(void)snprintf(path, sizeof(path), "task/%d/stat", tids[i]);
+		if (gd_target_read_file(target, path, &text, NULL) < 0 ||
+		    gd_stat_parse(text.data, text.len, &stat, NULL) < 0 || stat.state == 'Z' ||
+		    stat.state == 'X')
+			continue;
+		(void)snprintf(target->via, sizeof(target->via), "task/%d/", tids[i]);
+		return;
+	}
 }
 
 static int read_identity(struct gd_target *target, pid_t pid, struct gd_error *err)
@@ -63,6 +86,8 @@ static int read_identity(struct gd_target *target, pid_t pid, struct gd_error *e
 	memcpy(target->comm, stat.comm, sizeof(target->comm) - 1);
 	target->kernel_thread = (stat.flags & PF_KTHREAD_FLAG) != 0;
 	target->zombie = gd_identity_ended(target->fds.pid_fd);
+	if (stat.state == 'Z' && !target->zombie)
+		find_stand_in(target);
 	return 0;
 }
 
@@ -98,7 +123,7 @@ static int finish(struct gd_target *target, struct gd_error *err)
 		return 0;
 	}
 	(void)gd_target_refresh_maps(target, &target->maps_error);
-	target->exec_mark = gd_identity_exec_mark(target->fds.proc_fd);
+	target->exec_mark = gd_identity_exec_mark(target->fds.proc_fd, target->via);
 	if (target->fds.mem_fd < 0)
 		return 0;
 	return gd_memory_live(target->fds.mem_fd, &target->memory, err);
@@ -184,8 +209,7 @@ void gd_target_close(struct gd_target *target)
 
 int gd_target_check(struct gd_target *target, struct gd_error *err)
 {
-	int r = gd_identity_check(target->fds.pid_fd, target->fds.proc_fd, target->fds.mem_fd,
-	                          target->exec_mark, err);
+	int r = gd_identity_check(&target->fds, target->via, target->exec_mark, err);
 	return r < 0 ? gd_error_wrap(err, r, "pid %d", target->pid) : 0;
 }
 
@@ -196,6 +220,8 @@ int gd_target_read_file(struct gd_target *target, const char *path, struct gd_bu
 	/* Files of a process that was reaped are ENOENT on some kernels and ESRCH on others. */
 	if (r == -ENOENT && gd_identity_ended(target->fds.pid_fd))
 		return gd_fail(err, -ESRCH, "%s: the target has exited", path);
+	if (r == -EACCES || r == -EPERM)
+		return explain_denied(target, path, r, err);
 	return r;
 }
 
@@ -208,7 +234,7 @@ ssize_t gd_target_read_link(struct gd_target *target, const char *path, char *to
 	if (n < 0 && errno == ENOENT && gd_identity_ended(target->fds.pid_fd))
 		return gd_fail(err, -ESRCH, "%s: the target has exited", path);
 	if (n < 0)
-		return gd_fail_errno(err, -errno, "%s", path);
+		return explain_denied(target, path, -errno, err);
 	if ((size_t)n >= size || (size_t)n >= sizeof(link))
 		return gd_fail(err, -E2BIG, "%s: the link is longer than %zu bytes", path, size);
 	memcpy(to, link, (size_t)n);
@@ -219,9 +245,9 @@ ssize_t gd_target_read_link(struct gd_target *target, const char *path, char *to
 int gd_target_refresh_maps(struct gd_target *target, struct gd_error *err)
 {
 	GD_BUF struct gd_buf text = GD_BUF_INIT(MAPS_TEXT_MAX);
-	int r = gd_target_read_file(target, "maps", &text, err);
-	if (r == -EACCES || r == -EPERM)
-		return explain_denied(target, "maps", r, err);
+	char path[sizeof(target->via) + 8];
+	(void)snprintf(path, sizeof(path), "%smaps", target->via);
+	int r = gd_target_read_file(target, path, &text, err);
 	if (r < 0)
 		return r;
 	struct gd_maps maps;

@@ -34,10 +34,13 @@ struct gd_target {
 	uint32_t uid;              /* owner of /proc/PID: its effective uid, or 0 when not dumpable */
 	char comm[16];             /* raw foreign bytes, NUL-terminated */
 	bool kernel_thread;
-	bool zombie;
+	bool zombie;               /* all of it has exited, not only the main thread */
 	struct gd_memory *memory;  /* live kind; NULL when mem_fd is -1 */
 	struct gd_maps maps;       /* as of gd_target_open; n == 0 when unreadable */
 	uint64_t exec_mark;        /* private to identity.c: 0, or changes with execve */
+	/* "" or "task/TID/": the main thread has exited alone (state Z) and took its view of the
+	 * memory with it; a living thread's stands in for mem, exe and maps. */
+	char via[24];
 };
 
 /*
@@ -64,7 +67,11 @@ static inline void gd_cleanup_target(struct gd_target **target)
  */
 int gd_target_check(struct gd_target *target, struct gd_error *err);
 
-/* Appends /proc/PID/<path>; the buffer's ceiling bounds it.  Raw bytes, may be torn. */
+/*
+ * Appends /proc/PID/<path>; the buffer's ceiling bounds it.  Raw bytes, may be torn.  -EACCES and
+ * -EPERM say what would have to be allowed; -ENOENT when this kernel has no such file.  `path` is
+ * ours and never leads through a link of the target's (root/, cwd/, fd/N).
+ */
 int gd_target_read_file(struct gd_target *target, const char *path, struct gd_buf *buf,
                         struct gd_error *err);
 
