@@ -7,7 +7,6 @@
 
 #include "agent/exit.h"
 #include "base/text.h"
-#include "base/version.h"
 #include "cli/cli.h"
 
 static const struct command {

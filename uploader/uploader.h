@@ -13,7 +13,7 @@
 #include "base/error.h"
 
 struct gd_uploaded {
-	char location[2048]; /* where it is now, as a URL without credentials */
+	char location[4096]; /* where it is now, as a URL without credentials */
 	uint64_t bytes;
 };
 

@@ -1,0 +1,274 @@
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/capture.h"
+#include "base/text.h"
+#include "base/units.h"
+#include "cli/cli.h"
+#include "uploader/uploader.h"
+
+#define NAME "godiag-capture"
+#define LABELS_MAX 32
+
+struct request {
+	pid_t pid;
+	enum gd_profile profile;
+	const char *only, *skip, *output, *upload, *reason;
+	struct gd_label labels[LABELS_MAX];
+	size_t n_labels;
+	bool plan_only, json, quiet;
+};
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number)
+{
+	/* The second one means it: nothing has a name before it is sealed, so leaving is clean. */
+	if (interrupted)
+		_exit(GD_EXIT_INTERRUPTED);
+	interrupted = signal_number;
+}
+
+static void usage(FILE *out)
+{
+	(void)fputs(
+		"usage: " NAME " --pid N [OPTION]...\n"
+		"Take one snapshot of a running process from outside, without stopping it.\n\n"
+		"  --pid N            the process\n"
+		"  --profile NAME     light: proc, goroutines, runtime; standard (default): also the\n"
+		"                     heap, block and mutex profiles\n"
+		"  --only LIST        just these collectors, comma-separated\n"
+		"  --skip LIST        all but these\n"
+		"  --output DIR       where the archive goes (default: the current directory)\n"
+		"  --upload URL       also put it there: file:///DIR, s3://BUCKET/PREFIX or\n"
+		"                     http(s)://HOST/BUCKET/PREFIX; the local file is kept\n"
+		"  --label KEY=VALUE  kept in the snapshot; may be repeated\n"
+		"  --reason TEXT      why, for whoever reads it later\n"
+		"  --plan             say what would be collected, touch nothing\n"
+		"  --json             one JSON object on stdout instead of one line\n"
+		"  --quiet            no progress on stderr\n\n"
+		"Exit status: 0 complete, 1 usage, 2 target gone, 3 no permission, 4 partial,\n"
+		"5 no space or place, 6 captured but not uploaded, 130 interrupted.\n",
+		out);
+}
+
+static int add_label(struct request *request, char *text, struct gd_error *err)
+{
+	char *equals = strchr(text, '=');
+	if (equals == NULL || equals == text)
+		return gd_fail(err, -EINVAL, "--label \"%s\": write KEY=VALUE", text);
+	if (request->n_labels == LABELS_MAX)
+		return gd_fail(err, -EINVAL, "more than %d labels", LABELS_MAX);
+	*equals = '\0';
+	request->labels[request->n_labels++] =
+		(struct gd_label){ .key = text, .value = equals + 1 };
+	return 0;
+}
+
+static int parse_pid(const char *text, pid_t *ret, struct gd_error *err)
+{
+	uint64_t pid;
+	const char *end;
+	if (!gd_text_u64(text, &end, 10, &pid) || *end != '\0' || pid == 0 || pid > INT32_MAX)
+		return gd_fail(err, -EINVAL, "--pid \"%s\": a process id is a positive number", text);
+	*ret = (pid_t)pid;
+	return 0;
+}
+
+/* 0, 1 when there is nothing to do any more (--help), or -EINVAL. */
+static int parse(int argc, char **argv, struct request *request, struct gd_error *err)
+{
+	static const struct option options[] = {
+		{ "pid", required_argument, NULL, 'p' },
+		{ "profile", required_argument, NULL, 'P' },
+		{ "only", required_argument, NULL, 'O' },
+		{ "skip", required_argument, NULL, 'S' },
+		{ "output", required_argument, NULL, 'o' },
+		{ "upload", required_argument, NULL, 'u' },
+		{ "label", required_argument, NULL, 'l' },
+		{ "reason", required_argument, NULL, 'r' },
+		{ "plan", no_argument, NULL, 'n' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "quiet", no_argument, NULL, 'q' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int r = 0;
+	int option;
+	while (r == 0 && (option = getopt_long(argc, argv, "p:o:qh", options, NULL)) != -1) {
+		switch (option) {
+		case 'p':
+			r = parse_pid(optarg, &request->pid, err);
+			break;
+		case 'P':
+			r = gd_plan_parse_profile(optarg, &request->profile, err);
+			break;
+		case 'O':
+			request->only = optarg;
+			break;
+		case 'S':
+			request->skip = optarg;
+			break;
+		case 'o':
+			request->output = optarg;
+			break;
+		case 'u':
+			request->upload = optarg;
+			r = gd_uploader_check_url(optarg, err);
+			break;
+		case 'l':
+			r = add_label(request, optarg, err);
+			break;
+		case 'r':
+			request->reason = optarg;
+			break;
+		case 'n':
+			request->plan_only = true;
+			break;
+		case 'j':
+			request->json = true;
+			break;
+		case 'q':
+			request->quiet = true;
+			break;
+		case 'h':
+			usage(stdout);
+			return 1;
+		default: /* getopt has said what is wrong */
+			return gd_fail(err, -EINVAL, "try `" NAME " --help`");
+		}
+	}
+	if (r == 0 && optind < argc)
+		r = gd_fail(err, -EINVAL, "\"%s\" is not an option; did you mean --pid %s?",
+		            argv[optind], argv[optind]);
+	if (r == 0 && request->pid == 0)
+		r = gd_fail(err, -EINVAL, "which process? Name it with --pid N");
+	return r;
+}
+
+static void print_plan(const struct request *request, const struct gd_plan *plan)
+{
+	if (request->json) {
+		GD_BUF struct gd_buf text = GD_BUF_INIT(65536);
+		struct gd_json json = GD_JSON_INIT(&text);
+		gd_plan_write(plan, "", request->pid, &json);
+		(void)puts(gd_buf_str(&text));
+		return;
+	}
+	(void)printf("pid %d, profile %s: would collect", (int)request->pid, plan->profile);
+	for (size_t i = 0; i < plan->n; i++)
+		(void)printf("%s %s", i > 0 ? "," : "", plan->list[i].collector->name);
+	(void)puts("\nmethod: read while it runs; predicted pause 0");
+}
+
+static void print_step(void *arg, const char *collector, const struct gd_step *step,
+                       uint64_t bytes)
+{
+	const bool *terminal = arg;
+	if (step == NULL) {
+		if (*terminal)
+			(void)fprintf(stderr, "  %-11s ...", collector);
+		return;
+	}
+	char size[GD_UNITS_TEXT];
+	char took[GD_UNITS_TEXT];
+	uint64_t ns = (uint64_t)(step->ended_ns - step->started_ns);
+	(void)fprintf(stderr, "%s  %-11s %-8s %10s %9s  pause 0", *terminal ? "\r\033[K" : "",
+	              collector, gd_grade_name(step->outcome.grade), gd_units_bytes(size, bytes),
+	              gd_units_duration(took, ns));
+	if (step->outcome.grade != GD_GRADE_COMPLETE) {
+		char why[512];
+		gd_text_escape(why, sizeof(why), step->outcome.why.msg,
+		               strlen(step->outcome.why.msg));
+		(void)fprintf(stderr, "  %s", why);
+	}
+	(void)fputc('\n', stderr);
+}
+
+static void print_result(const struct request *request, const struct gd_capture_result *result,
+                         enum gd_exit status, const struct gd_uploaded *uploaded,
+                         const struct gd_error *err)
+{
+	if (!request->json) {
+		if (result->sealed.path[0] != '\0')
+			(void)printf("%s %s\n", result->sealed.path, result->sealed.digest);
+		return;
+	}
+	GD_BUF struct gd_buf text = GD_BUF_INIT(65536);
+	struct gd_json json = GD_JSON_INIT(&text);
+	gd_json_object(&json, NULL);
+	gd_json_i64(&json, "exit", status);
+	gd_json_string(&json, "grade", gd_grade_name(result->snapshot.outcome.grade));
+	gd_json_string(&json, "error", status != GD_EXIT_COMPLETE ? err->msg : NULL);
+	if (result->sealed.path[0] != '\0') {
+		gd_json_string(&json, "id", result->snapshot.id);
+		gd_json_string(&json, "path", result->sealed.path);
+		gd_json_string(&json, "digest", result->sealed.digest);
+		gd_json_u64(&json, "bytes", result->sealed.bytes);
+		gd_json_u64(&json, "target_pause_ns", result->snapshot.target_pause_ns);
+	}
+	gd_json_string(&json, "uploaded", uploaded->location[0] != '\0' ? uploaded->location : NULL);
+	gd_json_object_end(&json);
+	(void)puts(gd_buf_str(&text));
+}
+
+static enum gd_exit capture(const struct request *request, const struct gd_plan *plan)
+{
+	bool terminal = isatty(STDERR_FILENO) != 0;
+	struct gd_capture_options options = {
+		.pid = request->pid,
+		.plan = plan,
+		.output_dir = request->output,
+		.trigger = "manual",
+		.reason = request->reason,
+		.labels = request->labels,
+		.n_labels = request->n_labels,
+		.cancelled = &interrupted,
+		.progress = request->quiet ? NULL : print_step,
+		.progress_arg = &terminal,
+	};
+	struct gd_capture_result result;
+	struct gd_uploaded uploaded = { .location = "" };
+	struct gd_error err = { 0 };
+	enum gd_exit status = gd_capture_run(&options, &result, &err);
+	if (status != GD_EXIT_COMPLETE)
+		(void)gd_cli_fail(status, NAME, &err);
+	if (result.sealed.path[0] != '\0' && request->upload != NULL) {
+		if (gd_uploader_put(result.sealed.path, request->upload, &uploaded, &err) < 0)
+			status = (enum gd_exit)gd_cli_fail(GD_EXIT_NOT_UPLOADED, NAME, &err);
+		else if (!request->quiet)
+			(void)fprintf(stderr, "  uploaded to %s, verified\n", uploaded.location);
+	}
+	print_result(request, &result, status, &uploaded, &err);
+	gd_capture_result_deinit(&result);
+	return status;
+}
+
+int gd_cli_capture(int argc, char **argv)
+{
+	struct request request = { .profile = GD_PROFILE_STANDARD, .output = "." };
+	struct gd_plan plan;
+	struct gd_error err = { 0 };
+	int r = parse(argc, argv, &request, &err);
+	if (r > 0)
+		return GD_EXIT_COMPLETE;
+	if (r == 0)
+		r = gd_plan_make(request.profile, request.only, request.skip, &plan, &err);
+	if (r < 0)
+		return gd_cli_fail(GD_EXIT_USAGE, NAME, &err);
+	if (request.plan_only) {
+		print_plan(&request, &plan);
+		return GD_EXIT_COMPLETE;
+	}
+
+	struct sigaction action = { .sa_handler = on_interrupt };
+	(void)sigaction(SIGINT, &action, NULL);
+	(void)sigaction(SIGTERM, &action, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+	return (int)capture(&request, &plan);
+}

@@ -1,0 +1,25 @@
+#pragma once
+/*
+ * Two S3 servers for tests, both on loopback.  versitygw is real and verifies signatures; the canned
+ * one answers whatever a test wants to see handled.
+ */
+#include <sys/types.h>
+
+struct s3_server {
+	pid_t pid;
+	int port;
+};
+
+/*
+ * Starts versitygw on a fresh directory with one bucket, "evidence", and sets AWS_* accordingly.
+ * Skips the test with the reason when it cannot be had.
+ */
+struct s3_server s3_server_versitygw(void);
+
+/*
+ * Answers connection after connection with the given texts (whole HTTP answers), the last one
+ * for ever, after having read the request and its body.
+ */
+struct s3_server s3_server_canned(const char *const *answers, size_t n);
+
+void s3_server_stop(struct s3_server *server);
