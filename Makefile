@@ -262,6 +262,9 @@ $(out)/tests/integration/%.ok: tests/integration/%.sh $(programs) $(c_victim_fil
 	$(call say,TEST,integration/$*)$(test_env) sh tests/run.sh $@ sh $<
 $(foreach f,$(fuzzers),$(eval $(out)/tests/fuzz/fuzz_$(f).ok: $(wildcard tests/fuzz/corpus/$(f)/*)))
 
+# What the clang build must compile although it does not run it.
+test-programs: $(some_tests:%.c=$(out)/%) $(fuzzers:%=$(out)/tests/fuzz/fuzz_%)
+
 stamps := $(some_tests:%.c=$(out)/%.ok) $(fuzzers:%=$(out)/tests/fuzz/fuzz_%.ok) \
 	$(integration:%.sh=$(out)/%.ok)
 check: $(stamps)
