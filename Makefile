@@ -36,10 +36,13 @@ archive :=
 policies :=
 
 golang := \
+	golang/buildinfo.c \
+	golang/go_version.c \
 	golang/inltree.c \
 	golang/layout.c \
 	golang/moduledata.c \
 	golang/pclntab.c \
+	golang/program.c \
 	golang/symbols.c
 
 uploader := \

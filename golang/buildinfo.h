@@ -1,35 +1,31 @@
 #pragma once
 /*
  * What the linker wrote into a Go executable about its own build: the Go version and the module
- * lines `go version -m` prints.  Found in an ELF file or in a target's memory, with or without
- * section headers; when the block is missing (some packers drop it) the version is recovered from
- * the operands of runtime.schedinit (see globals.h), and there are no module lines.
- * Source: Go's debug/buildinfo and cmd/link; reference/go-runtime-facts.md section 2.
+ * lines `go version -m` prints.  Found in a target's memory without section headers.  When the block
+ * is missing (some build systems and packers drop it) both are recovered from the runtime's own
+ * variables, which runtime.schedinit refers to in every release.
+ * Source: Go's debug/buildinfo, cmd/link (buildinfo, main), runtime/proc.go.
  */
-#include <stddef.h>
-#include <stdint.h>
-
 #include "base/error.h"
+#include "golang/go_version.h"
+#include "golang/moduledata.h"
 #include "target/maps.h"
 #include "target/memory.h"
 
 struct gd_buildinfo {
-	char version[64]; /* "go1.22.5", "go1.22.5 X:rangefunc", "devel go1.28-..." */
-	char *modinfo;    /* path/mod/dep/build lines separated by newlines, "" when absent; malloc */
+	char version[128]; /* "go1.22.5", "go1.26.1-X:jsonv2", "go1.28-devel_..."; cut if longer */
+	char *modinfo;     /* path/mod/dep/build lines, each ended by a newline; "" when absent; malloc */
 };
 
-/* major 1 implied: 1.22.5 is {22, 5}; 1.23rc1 is {23, 0} with suffix. */
-struct gd_go_version {
-	int minor;
-	int patch;
-	bool devel;      /* not a release: layouts must be calibrated */
-	bool experiment; /* "X:": GOEXPERIMENT differs from the release's default */
-};
-
-/* -EBADMSG when it is no Go version at all. */
-int gd_go_version_parse(const char *text, struct gd_go_version *ret, struct gd_error *err);
-
-/* Scans the readable, file-backed mappings of the executable (writable first).  -ENOENT: none. */
+/*
+ * Looks through the writable data of the executable, then of libraries.  -ENOENT: there is no
+ * block; -EBADMSG: there are only broken ones.
+ */
 int gd_buildinfo_find(struct gd_memory *memory, const struct gd_maps *maps,
                       struct gd_buildinfo *ret, struct gd_error *err);
+
+/* The same without a block, through the code of runtime.schedinit.  -ENOENT: not that way either. */
+int gd_buildinfo_recover(const struct gd_modules *modules, struct gd_memory *memory,
+                         struct gd_buildinfo *ret, struct gd_error *err);
+
 void gd_buildinfo_deinit(struct gd_buildinfo *info);

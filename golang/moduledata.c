@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "golang/inltree.h"
+#include "golang/program.h"
 
 /* Places of moduledata's first fields, the same in all of Go 1.18 to 1.27. */
 enum {
@@ -46,18 +47,6 @@ struct scan {
 	struct gd_error bad; /* why the first candidate was none */
 };
 
-/* How far the mappings go on without a hole from addr. */
-static uint64_t mapped_until(const struct gd_maps *maps, uint64_t addr)
-{
-	const struct gd_map *map = gd_maps_find(maps, addr);
-	if (map == NULL)
-		return addr;
-	const struct gd_map *last = maps->list + maps->n - 1;
-	while (map < last && map[1].start == map->end)
-		map++;
-	return map->end;
-}
-
 /* One comparison or two turn away nearly every word; everything below is only for the others. */
 static bool looks_like_moduledata(const uint8_t *p)
 {
@@ -92,7 +81,7 @@ static int read_pclntab(struct scan *scan, const uint8_t *p, struct gd_module *m
 	uint64_t functions = gd_load_u64(p + AT_PCLNTABLE);
 	uint64_t end, len;
 	if (__builtin_add_overflow(functions, gd_load_u64(p + AT_PCLNTABLE + 8), &end) ||
-	    mapped_until(scan->maps, module->pc_header) < end)
+	    gd_program_mapped_until(scan->maps, module->pc_header) < end)
 		return gd_fail(err, -EBADMSG, "pclntab at %#" PRIx64 " ends outside of all mappings",
 		               module->pc_header);
 	len = end - module->pc_header;
@@ -173,43 +162,6 @@ static int scan_map(struct scan *scan, const struct gd_map *map)
 	return 0;
 }
 
-static bool same_file(const struct gd_map *a, const struct gd_map *b)
-{
-	return a->inode == b->inode && a->dev_major == b->dev_major && a->dev_minor == b->dev_minor;
-}
-
-/* Programs and libraries are files with a mapping that can be executed; mappings of one lie
- * together, but for -z separate-code linkers and anonymous .bss in between. */
-static bool is_program_data(const struct gd_maps *maps, const struct gd_map *map)
-{
-	enum { NEIGHBOURS = 16 };
-	if (!map->read || !map->write || map->shared || map->inode == 0)
-		return false;
-	size_t at = (size_t)(map - maps->list);
-	size_t from = at > NEIGHBOURS ? at - NEIGHBOURS : 0;
-	for (size_t i = from; i < maps->n && i <= at + NEIGHBOURS; i++)
-		if (maps->list[i].exec && same_file(maps->list + i, map))
-			return true;
-	return false;
-}
-
-/*
- * Data without a file: of a program that a packer unpacked or that was restored from a checkpoint.
- * It lies next to something that can be executed.
- */
-static bool is_unpacked_data(const struct gd_maps *maps, const struct gd_map *map)
-{
-	enum { NEIGHBOURS = 4 };
-	if (!map->read || !map->write || map->shared || map->inode != 0 || map->path[0] == '[')
-		return false;
-	size_t at = (size_t)(map - maps->list);
-	size_t from = at > NEIGHBOURS ? at - NEIGHBOURS : 0;
-	for (size_t i = from; i < at; i++)
-		if (maps->list[i].exec)
-			return true;
-	return false;
-}
-
 static int scan_maps(struct scan *scan,
                      bool (*wanted)(const struct gd_maps *maps, const struct gd_map *map))
 {
@@ -246,9 +198,9 @@ int gd_modules_find(struct gd_memory *memory, const struct gd_maps *maps, struct
 	if (chunk == NULL || found == NULL)
 		return gd_fail_errno(err, -ENOMEM, "Go modules");
 	struct scan scan = { .memory = memory, .maps = maps, .found = found, .chunk = chunk };
-	int r = scan_maps(&scan, is_program_data);
+	int r = scan_maps(&scan, gd_program_is_data);
 	if (r == 0 && found->n == 0)
-		r = scan_maps(&scan, is_unpacked_data);
+		r = scan_maps(&scan, gd_program_is_unpacked);
 	if (r < 0) {
 		gd_modules_deinit(found);
 		return gd_fail_errno(err, r, "looking for Go modules");
