@@ -18,6 +18,7 @@ base := \
 	base/json.c \
 	base/log.c \
 	base/sink.c \
+	base/sm.c \
 	base/text.c \
 	base/units.c
 
@@ -31,7 +32,18 @@ target := \
 	target/target.c \
 	target/threads.c
 
-archive :=
+archive := \
+	archive/archive.c \
+	archive/digest.c \
+	archive/documents.c \
+	archive/layout.c \
+	archive/layout_parse.c \
+	archive/output.c \
+	archive/snapshot.c \
+	archive/snapshot_parse.c \
+	archive/staging.c \
+	archive/tarfile_read.c \
+	archive/tarfile_write.c
 
 policies :=
 
@@ -66,7 +78,10 @@ main :=
 
 # One binary per source file: tests/test_<folder>_<file>.c
 tests := \
+	tests/test_archive_archive.c \
+	tests/test_base_buf.c \
 	tests/test_base_error.c \
+	tests/test_base_sm.c \
 	tests/test_golang_layout.c \
 	tests/test_target_maps.c \
 	tests/test_target_memory.c \

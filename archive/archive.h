@@ -24,7 +24,11 @@ struct gd_archive;
 int gd_archive_create(const char *dir, const char *plan_json, size_t plan_len,
                       struct gd_archive **ret, struct gd_error *err);
 
-/* Where collectors write.  Borrowed, valid until seal or abandon. */
+/*
+ * Where collectors write.  Borrowed, valid until seal or abandon, which both end streams that are
+ * still open.  Artifact names are checked (layout.h) and unique; bytes of an artifact that is
+ * closed as failed or skipped are dropped, its row stays.
+ */
 struct gd_sink *gd_archive_sink(struct gd_archive *archive);
 
 /* Rows of everything stored so far, in order; borrowed until the next artifact. */
@@ -37,9 +41,11 @@ struct gd_sealed {
 };
 
 /*
- * Writes snapshot.json (the artifact rows of `snapshot` are taken from the archive), manifest and
- * index.json, makes it durable and gives it its name `<dir>/<file_name>` (never overwriting:
- * -EEXIST).  The archive is freed in any case; on failure nothing is left in the directory.
+ * Writes snapshot.json, manifest and index.json.  `snapshot` gets the artifact rows, and owns them
+ * afterwards, also on failure (what it had there is freed: leave it empty, do not lend it
+ * gd_archive_rows).  Makes the file durable and gives it its name `<dir>/<file_name>`, never
+ * overwriting (-EEXIST).  The archive is freed in any case; on failure nothing is left in the
+ * directory.
  */
 int gd_archive_seal(struct gd_archive *archive, struct gd_snapshot *snapshot,
                     const char *file_name, struct gd_sealed *ret, struct gd_error *err);

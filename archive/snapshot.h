@@ -15,6 +15,9 @@
 
 #define GD_SNAPSHOT_FORMAT 1
 
+/* Of a compressed artifact in an archive that lost its snapshot.json. */
+#define GD_ARTIFACT_BYTES_UNKNOWN UINT64_MAX
+
 /* One artifact's row: what it is, how it came out, where it is. */
 struct gd_artifact_row {
 	char *name;
@@ -22,7 +25,7 @@ struct gd_artifact_row {
 	char *collector;
 	char digest[72];  /* "sha256:<hex>" of the stored bytes; "" when there are none */
 	struct gd_outcome outcome;
-	uint64_t bytes;        /* before compression */
+	uint64_t bytes;        /* before compression, or GD_ARTIFACT_BYTES_UNKNOWN */
 	uint64_t stored_bytes; /* in the archive */
 	int64_t started_ns, ended_ns; /* CLOCK_MONOTONIC */
 };
@@ -78,7 +81,12 @@ struct gd_snapshot {
 	uint64_t memory_reads, memory_bytes, memory_faults;
 	int64_t cpu_ns;            /* our own CPU time until the seal */
 	uint64_t peak_rss_bytes;   /* our own */
+
+	bool repaired;             /* rebuilt from a damaged archive: "complete": false */
+	char *repair_note;         /* what was lost; NULL or "" otherwise */
 };
+
+void gd_artifact_row_deinit(struct gd_artifact_row *row);
 
 void gd_snapshot_deinit(struct gd_snapshot *snapshot);
 void gd_snapshot_write(const struct gd_snapshot *snapshot, struct gd_json *json);
