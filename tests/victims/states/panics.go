@@ -76,8 +76,10 @@ func blockedInOpenDefers(n int) {
 	if n > 2 {
 		defer blockForEver()
 	}
-	defer println()
+	defer countDown(&n)
 }
+
+func countDown(n *int) { *n-- }
 
 func blockedInDeferLoop(n int) {
 	for i := 0; i < n; i++ {
