@@ -39,6 +39,7 @@
 	X(g_startpc, "g", "startpc")                                                               \
 	X(g_waiting, "g", "waiting")                                                               \
 	X(g_labels, "g", "labels")                                                                 \
+	X(g_tracking_seq, "g", "trackingSeq")                                                      \
 	X(m_size, "m", "")                                                                         \
 	X(m_g0, "m", "g0")                                                                         \
 	X(m_procid, "m", "procid")                                                                 \
@@ -142,7 +143,6 @@
 	X(gcc_trigger, "gcControllerState", "trigger")                                             \
 	X(gcc_runway, "gcControllerState", "runway")                                               \
 	X(mcache_alloc, "mcache", "alloc")                                                         \
-	X(mcache_tiny_allocs, "mcache", "tinyAllocs")                                              \
 	X(mspan_size, "mspan", "")                                                                 \
 	X(mspan_nelems, "mspan", "nelems")                                                         \
 	X(mspan_elemsize, "mspan", "elemsize")                                                     \
@@ -152,7 +152,16 @@
 	X(mheap_cachealloc, "mheap", "cachealloc")                                                 \
 	X(bucket_bytes, "bucket", "")                                                              \
 	X(blockrec_count, "blockRecord", "count")                                                  \
-	X(blockrec_cycles, "blockRecord", "cycles")
+	X(blockrec_cycles, "blockRecord", "cycles")                                                \
+	X(mstats_enablegc, "mstats", "enablegc")                                                   \
+	X(sched_pidle, "schedt", "pidle")                                                          \
+	X(sched_maxmcount, "schedt", "maxmcount")                                                  \
+	X(sched_nmfreed, "schedt", "nmfreed")                                                      \
+	X(gcc_heap_minimum, "gcControllerState", "heapMinimum")                                    \
+	X(mspan_start_addr, "mspan", "startAddr")                                                  \
+	X(mspan_npages, "mspan", "npages")                                                         \
+	X(mheap_sweepgen, "mheap", "sweepgen")                                                     \
+	X(mspan_sweepgen, "mspan", "sweepgen")
 
 #define GD_ABSENT (-1)
 
