@@ -23,6 +23,8 @@ base := \
 	base/units.c
 
 target := \
+	target/build_id.c \
+	target/container.c \
 	target/identity.c \
 	target/maps.c \
 	target/memory.c \
@@ -49,12 +51,17 @@ policies :=
 
 golang := \
 	golang/buildinfo.c \
+	golang/calibrate.c \
+	golang/globals.c \
 	golang/go_version.c \
 	golang/inltree.c \
 	golang/layout.c \
 	golang/moduledata.c \
+	golang/operands.c \
 	golang/pclntab.c \
 	golang/program.c \
+	golang/runtime.c \
+	golang/shapes.c \
 	golang/symbols.c
 
 uploader := \
@@ -80,9 +87,14 @@ main :=
 tests := \
 	tests/test_archive_archive.c \
 	tests/test_base_buf.c \
+	tests/test_base_bytes.c \
 	tests/test_base_error.c \
 	tests/test_base_sm.c \
+	tests/test_base_units.c \
 	tests/test_golang_layout.c \
+	tests/test_target_build_id.c \
+	tests/test_target_container.c \
+	tests/test_target_identity.c \
 	tests/test_target_maps.c \
 	tests/test_target_memory.c \
 	tests/test_target_stat.c \
@@ -106,7 +118,7 @@ integration :=
 c_victims := \
 	life \
 	uffd
-go_victims := states quiet churn
+go_victims := states quiet churn tgt
 # The tests that look at Go victims; only they wait for the toolchains.
 go_tests :=
 

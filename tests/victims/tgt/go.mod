@@ -1,0 +1,3 @@
+module tgt
+
+go 1.19
