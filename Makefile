@@ -118,7 +118,7 @@ integration :=
 c_victims := \
 	life \
 	uffd
-go_victims := states quiet churn tgt
+go_victims := states quiet churn
 # The tests that look at Go victims; only they wait for the toolchains.
 go_tests :=
 
