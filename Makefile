@@ -88,8 +88,14 @@ tests := \
 	tests/test_archive_archive.c \
 	tests/test_base_buf.c \
 	tests/test_base_bytes.c \
+	tests/test_base_clock.c \
 	tests/test_base_error.c \
+	tests/test_base_io.c \
+	tests/test_base_json.c \
+	tests/test_base_log.c \
+	tests/test_base_sink.c \
 	tests/test_base_sm.c \
+	tests/test_base_text.c \
 	tests/test_base_units.c \
 	tests/test_golang_layout.c \
 	tests/test_target_build_id.c \

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,9 @@ char *gd_buf_reserve(struct gd_buf *buf, size_t n)
 {
 	if (buf->failed != 0)
 		return NULL;
-	if (n > buf->ceiling || buf->len > buf->ceiling - n) {
+	/* So that the sums below cannot wrap; nobody has that much memory. */
+	size_t ceiling = buf->ceiling < SIZE_MAX / 4 ? buf->ceiling : SIZE_MAX / 4;
+	if (n > ceiling || buf->len > ceiling - n) {
 		buf->failed = -E2BIG;
 		return NULL;
 	}
@@ -31,8 +34,8 @@ char *gd_buf_reserve(struct gd_buf *buf, size_t n)
 		size_t cap = buf->cap < 128 ? 128 : buf->cap;
 		while (cap < need)
 			cap += cap / 2;
-		if (cap > buf->ceiling + 1)
-			cap = buf->ceiling + 1;
+		if (cap > ceiling + 1)
+			cap = ceiling + 1;
 		char *data = realloc(buf->data, cap);
 		if (data == NULL) {
 			buf->failed = -ENOMEM;
@@ -77,6 +80,8 @@ void gd_buf_printf(struct gd_buf *buf, const char *fmt, ...)
 			(void)vsnprintf(to, (size_t)n + 1, fmt, again);
 			buf->len += (size_t)n;
 		}
+	} else if (buf->failed == 0) {
+		buf->failed = -EINVAL; /* a text of more than INT_MAX bytes */
 	}
 	va_end(again);
 }

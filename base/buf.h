@@ -14,7 +14,7 @@ struct gd_buf {
 	size_t len;
 	size_t cap;
 	size_t ceiling; /* len never exceeds this */
-	int failed;     /* 0, -ENOMEM or -E2BIG; sticky until gd_buf_reset */
+	int failed;     /* 0, -ENOMEM, -E2BIG...; sticky until gd_buf_reset */
 };
 
 #define GD_BUF_INIT(ceiling_bytes) ((struct gd_buf){ .ceiling = (ceiling_bytes) })

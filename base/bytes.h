@@ -28,7 +28,8 @@ static inline const uint8_t *gd_bytes_take(struct gd_bytes *b, size_t n)
 		b->bad = true;
 		return NULL;
 	}
-	const uint8_t *p = b->data + b->pos;
+	/* No bytes of an empty range are somewhere too: NULL would mean bad. */
+	const uint8_t *p = b->data != NULL ? b->data + b->pos : (const uint8_t *)"";
 	b->pos += n;
 	return p;
 }
@@ -62,14 +63,15 @@ GD_BYTES_READ_(uint64_t, u64)
 GD_BYTES_READ_(int32_t, i32)
 #undef GD_BYTES_READ_
 
-/* Unsigned LEB128 of at most 10 bytes, as Go's pc-value tables and build info use it. */
+/* Unsigned LEB128 of at most 10 bytes and 64 bits, as Go's pc-value tables and build info use it. */
 static inline uint64_t gd_bytes_uvarint(struct gd_bytes *b)
 {
 	uint64_t v = 0;
 	for (unsigned shift = 0; shift < 70; shift += 7) {
 		uint8_t c = gd_bytes_u8(b);
-		if (shift < 64)
-			v |= (uint64_t)(c & 0x7f) << shift;
+		if (b->bad || (shift == 63 && c > 1))
+			break;
+		v |= (uint64_t)(c & 0x7f) << shift;
 		if ((c & 0x80) == 0)
 			return v;
 	}

@@ -30,11 +30,17 @@ int64_t gd_clock_cpu_ns(void)
 
 const char *gd_clock_text(char to[GD_CLOCK_TEXT], int64_t realtime_ns)
 {
-	time_t seconds = (time_t)(realtime_ns / 1000000000);
+	int64_t seconds_floor = realtime_ns / 1000000000;
+	int64_t rest_ns = realtime_ns % 1000000000;
+	if (rest_ns < 0) { /* before 1970: a clock that was never set, or a forged archive */
+		seconds_floor--;
+		rest_ns += 1000000000;
+	}
+	time_t seconds = (time_t)seconds_floor;
 	struct tm tm;
 	char date[24] = "";
 	if (gmtime_r(&seconds, &tm) != NULL)
 		(void)strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-	(void)snprintf(to, GD_CLOCK_TEXT, "%s.%06dZ", date, (int)(realtime_ns % 1000000000 / 1000));
+	(void)snprintf(to, GD_CLOCK_TEXT, "%s.%06dZ", date, (int)(rest_ns / 1000));
 	return to;
 }

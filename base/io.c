@@ -51,6 +51,8 @@ int gd_io_write_all(int fd, const void *bytes, size_t n, struct gd_error *err)
 			continue;
 		if (w < 0)
 			return gd_fail_errno(err, -errno, "write");
+		if (w == 0) /* would go on for ever */
+			return gd_fail_errno(err, -EIO, "write took nothing");
 		p += w;
 		n -= (size_t)w;
 	}

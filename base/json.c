@@ -36,7 +36,8 @@ static void put_string(struct gd_buf *out, const char *s, size_t n)
 		i++;
 		from = i;
 	}
-	gd_buf_append(out, s + from, n - from);
+	if (n > from)
+		gd_buf_append(out, s + from, n - from);
 	gd_buf_putc(out, '"');
 }
 

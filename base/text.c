@@ -1,5 +1,6 @@
 #include "base/text.h"
 
+#include <stdio.h>
 #include <string.h>
 
 void gd_text_put_u64(struct gd_buf *out, uint64_t value)
@@ -81,10 +82,12 @@ void gd_text_escape(char *to, size_t size, const void *bytes, size_t n)
 		memcpy(to, text, len + 1);
 		return;
 	}
-	size_t keep = size > 4 ? size - 4 : 0;
+	static const char dots[] = "...";
+	size_t keep = size >= sizeof(dots) ? size - sizeof(dots) : 0;
+	while (keep > 0 && ((unsigned char)text[keep] & 0xc0) == 0x80)
+		keep--; /* not through the middle of a character */
 	memcpy(to, text, keep);
-	memcpy(to + keep, "...", size > 4 ? 4 : 0);
-	to[size - 1] = '\0';
+	(void)snprintf(to + keep, size - keep, "%s", dots);
 }
 
 bool gd_text_u64(const char *s, const char **end, int base, uint64_t *ret)

@@ -4,8 +4,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "base/text.h"
 
 #define NS_PER_S UINT64_C(1000000000)
 
@@ -42,27 +43,49 @@ static const struct unit *find(const struct unit *units, size_t n, const char *n
 	return NULL;
 }
 
-/* One "<number><unit>"; moves *p behind it. */
+/* ".25" at *p as a fraction of one, 0 when there is none; -EINVAL for a lone dot. */
+static int parse_fraction(const char **p, double *ret)
+{
+	double value = 0;
+	double digit = 0.1;
+	const char *s = *p;
+	if (*s == '.') {
+		if (!isdigit((unsigned char)*++s))
+			return -EINVAL;
+		for (; isdigit((unsigned char)*s); s++, digit /= 10)
+			value += (*s - '0') * digit;
+	}
+	*p = s;
+	*ret = value;
+	return 0;
+}
+
+/* One "<number><unit>", moves *p behind it.  Not by strtod: it takes "0x10" and "1e3" as well. */
 static int parse_one(const char **p, const struct unit *units, size_t n, uint64_t *ret)
 {
 	const char *s = *p;
+	uint64_t value;
+	double fraction;
 	if (!isdigit((unsigned char)*s))
 		return -EINVAL;
-	char *end;
-	double value = strtod(s, &end);
-	while (*end == ' ')
-		end++;
-	const char *name = end;
-	while (isalpha((unsigned char)*end))
-		end++;
-	const struct unit *unit = find(units, n, name, (size_t)(end - name));
+	if (!gd_text_u64(s, &s, 10, &value))
+		return -ERANGE;
+	if (parse_fraction(&s, &fraction) < 0)
+		return -EINVAL;
+	while (*s == ' ')
+		s++;
+	const char *name = s;
+	while (isalpha((unsigned char)*s))
+		s++;
+	const struct unit *unit = find(units, n, name, (size_t)(s - name));
 	if (unit == NULL)
 		return -EINVAL;
-	double scaled = value * (double)unit->factor;
-	if (!(scaled >= 0 && scaled < 9.0e18))
+	uint64_t rest = (uint64_t)(fraction * (double)unit->factor + 0.5);
+	if (__builtin_mul_overflow(value, unit->factor, &value) ||
+	    __builtin_add_overflow(value, rest, &value) || value > INT64_MAX)
 		return -ERANGE;
-	*ret = (uint64_t)(scaled + 0.5);
-	*p = end;
+	*ret = value;
+	*p = s;
 	return 0;
 }
 
@@ -77,8 +100,10 @@ int gd_units_parse_duration(const char *text, uint64_t *ret_ns, struct gd_error 
 	do {
 		uint64_t part;
 		int r = parse_one(&p, durations, sizeof(durations) / sizeof(*durations), &part);
-		if (r == 0 && __builtin_add_overflow(total, part, &total))
+		if (r == 0 && (__builtin_add_overflow(total, part, &total) || total > INT64_MAX))
 			r = -ERANGE;
+		if (r == -ERANGE)
+			return gd_fail(err, r, "\"%s\" is longer than 292 years", text);
 		if (r < 0)
 			return gd_fail(err, r,
 			               "\"%s\" is not a duration; write a number and ns, us, ms, s, m, h "
@@ -94,6 +119,8 @@ int gd_units_parse_bytes(const char *text, uint64_t *ret_bytes, struct gd_error 
 	const char *p = text;
 	uint64_t bytes;
 	int r = parse_one(&p, sizes, sizeof(sizes) / sizeof(*sizes), &bytes);
+	if (r == -ERANGE)
+		return gd_fail(err, r, "\"%s\" is more than 8 EiB", text);
 	if (r == 0 && *p != '\0')
 		r = -EINVAL;
 	if (r < 0)

@@ -7,10 +7,10 @@
 
 #include "base/error.h"
 
-/* "250ms", "10s", "1m30s", "1.5h", "0"; -EINVAL says what was meant. */
+/* "250ms", "10s", "1m30s", "1.5h", "0"; -EINVAL says what was meant, -ERANGE: above INT64_MAX ns. */
 int gd_units_parse_duration(const char *text, uint64_t *ret_ns, struct gd_error *err);
 
-/* "5GiB", "512 KiB", "20MB", "4096"; -EINVAL. */
+/* "5GiB", "512 KiB", "20MB", "4096"; -EINVAL, -ERANGE: above INT64_MAX. */
 int gd_units_parse_bytes(const char *text, uint64_t *ret_bytes, struct gd_error *err);
 
 /* Enough for every answer of the two below. */
