@@ -75,10 +75,18 @@ report :=
 
 collectors :=
 
-agent :=
+agent := \
+	agent/capture.c \
+	agent/host.c \
+	agent/host_check.c \
+	agent/id.c \
+	agent/plan.c \
+	agent/subject.c
 
 # Everything of cli/ but its main.c.
-cli :=
+cli := \
+	cli/capture.c \
+	cli/doctor.c
 
 # The mains.  godiag-capture is the same binary under another name.
 main :=
@@ -98,6 +106,7 @@ tests := \
 	tests/test_base_text.c \
 	tests/test_base_units.c \
 	tests/test_golang_layout.c \
+	tests/test_golang_symbols.c \
 	tests/test_target_build_id.c \
 	tests/test_target_container.c \
 	tests/test_target_identity.c \
@@ -111,10 +120,15 @@ tests := \
 	tests/test_uploader_uploader.c
 
 # Tests which make the n-th malloc, read, write... fail: linked with tests/fault.c (see tests/fault.h).
-fault_tests :=
+fault_tests := \
+	tests/test_base_buf.c \
+	tests/test_base_io.c
 
 # What tests are linked with.
 harness := tests/test.c tests/victim.c
+
+# What tests of golang/ are linked with as well: Go victims as targets, a Go module made up in memory.
+go_harness := tests/go_image.c tests/go_target.c
 
 # Scripts around the real programs: exit 0 passed, 77 skipped.
 integration :=
@@ -124,14 +138,15 @@ integration :=
 c_victims := \
 	life \
 	uffd
-go_victims := states quiet churn
+go_victims := states quiet churn symbols
 # The tests that look at Go victims; only they wait for the toolchains.
-go_tests :=
+go_tests := \
+	tests/test_golang_symbols.c
 
 # tests/fuzz/fuzz_<name>.c, its inputs in tests/fuzz/corpus/<name>/
 fuzzers :=
 
-pages :=
+pages := docs/godiag.1 docs/godiag-capture.1
 
 # ---- where things go -----------------------------------------------------------------------------
 
@@ -268,7 +283,9 @@ $(VICTIMS)/%.index: tests/victims/build.sh tests/victims/releases
 	$(call say,VICTIM,$*)bash tests/victims/build.sh -o $(VICTIMS) $*
 $(go_tests:%.c=$(out)/%.ok): $(go_victim_files)
 
-faults := malloc calloc realloc read write pread openat fsync fdatasync linkat __read_chk __pread_chk
+# All that tests/fault.c defines; the last three are what _FORTIFY_SOURCE makes of the others.
+faults := malloc strdup calloc realloc read pread write openat fsync fdatasync linkat \
+	__read_chk __pread_chk __openat_2
 $(fault_tests:%.c=$(out)/%): $(out)/tests/fault.o
 $(fault_tests:%.c=$(out)/%): wrap := $(faults:%=-Wl,--wrap=%)
 
@@ -281,6 +298,7 @@ $(VICTIMS)/versitygw:
 	@mkdir -p $(@D)
 	$(call say,VICTIM,versitygw)GOBIN='$(abspath $(@D))' GOFLAGS=-mod=mod go install \
 		github.com/versity/versitygw/cmd/versitygw@v1.7.0 >$@.log 2>&1 || tail -n 1 $@.log
+$(patsubst %.c,$(out)/%,$(filter tests/test_golang_%,$(tests))): $(go_harness:%.c=$(out)/%.o)
 $(out)/tests/test_uploader_uploader: $(out)/tests/s3_server.o
 $(out)/tests/test_uploader_uploader.ok: | $(VICTIMS)/versitygw
 
@@ -327,7 +345,7 @@ $(out)/%.h.ok: %.h $(out)/flags
 -include $(wildcard $(out)/*/*.h.ok.d)
 
 # gcc's analyzer is the static gate: it understands our cleanup guards, clang 14's does not.
-analyzed := $(sources) $(main) $(some_tests) $(harness) $(fuzzers:%=tests/fuzz/fuzz_%.c)
+analyzed := $(sources) $(main) $(some_tests) $(harness) tests/fault.c $(fuzzers:%=tests/fuzz/fuzz_%.c)
 analyze: $(patsubst %.c,$(out)/analyze/%.ok,$(sort $(analyzed)))
 $(out)/analyze/%.ok: %.c $(out)/flags
 	@mkdir -p $(@D)
