@@ -73,7 +73,8 @@ uploader := \
 	uploader/uploader.c
 report :=
 
-collectors :=
+collectors := \
+	collectors/proc_redact.c
 
 agent := \
 	agent/capture.c \
@@ -105,6 +106,7 @@ tests := \
 	tests/test_base_sm.c \
 	tests/test_base_text.c \
 	tests/test_base_units.c \
+	tests/test_collectors_proc_redact.c \
 	tests/test_golang_layout.c \
 	tests/test_golang_symbols.c \
 	tests/test_target_build_id.c \

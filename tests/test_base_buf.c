@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/fault.h"
 #include "tests/test.h"
 
 static void grows_to_its_ceiling_and_not_beyond(void **state)
@@ -123,6 +124,32 @@ static void reset_keeps_the_memory_and_deinit_gives_it_back(void **state)
 	gd_buf_deinit(&buf);
 }
 
+static void what_was_written_before_memory_ran_out_is_not_lost(void **state)
+{
+	(void)state;
+	for (unsigned n = 1;; n++) {
+		GD_BUF struct gd_buf buf = GD_BUF_INIT(100000);
+		size_t put = 0;
+		fault_arm(FAULT_MEMORY, n, ENOMEM);
+		for (int i = 0; i < 5000; i++) {
+			gd_buf_puts(&buf, "four");
+			put += buf.failed == 0 ? 4 : 0;
+		}
+		bool fired = fault_disarm();
+		struct gd_error err = { 0 };
+		assert_int_equal(buf.len, put);
+		for (size_t i = 0; i < put; i += 4)
+			assert_memory_equal(buf.data + i, "four", 4);
+		if (!fired) {
+			assert_int_equal(gd_buf_check(&buf, "list", &err), 0);
+			assert_true(n > 5);
+			break;
+		}
+		assert_fails(gd_buf_check(&buf, "list", &err), -ENOMEM, &err);
+		assert_string_equal(gd_buf_str(&buf), "");
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -134,6 +161,7 @@ int main(void)
 		test_case(printf_beyond_the_ceiling_writes_nothing),
 		test_case(reserve_does_not_wrap_around),
 		test_case(reset_keeps_the_memory_and_deinit_gives_it_back),
+		test_case(what_was_written_before_memory_ran_out_is_not_lost),
 	};
 	return test_run(tests);
 }

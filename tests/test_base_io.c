@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "tests/fault.h"
 #include "tests/test.h"
 
 static void a_file_is_read_whole(void **state)
@@ -192,6 +193,75 @@ static void a_full_disk_is_an_error(void **state)
 	assert_string_equal(err.msg, "write: No space left on device");
 }
 
+/* Interrupted at each read in turn, then given one byte at each: the content is the same. */
+static void interrupted_and_short_reads_are_continued(void **state)
+{
+	(void)state;
+	static char text[40000];
+	static const int errors[] = { EINTR, FAULT_SHORT };
+	memset(text, 'r', sizeof(text));
+	const char *path = test_file("f", text, sizeof(text));
+	GD_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	for (size_t i = 0; i < 2; i++) {
+		unsigned n = 1;
+		bool fired;
+		do {
+			GD_BUF struct gd_buf buf = GD_BUF_INIT(sizeof(text));
+			struct gd_error err = { 0 };
+			assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+			fault_arm(FAULT_READ, n++, errors[i]);
+			int r = gd_io_read_all(fd, &buf, &err);
+			fired = fault_disarm();
+			assert_ok(r, &err);
+			assert_int_equal(buf.len, sizeof(text));
+			assert_memory_equal(buf.data, text, sizeof(text));
+		} while (fired);
+		assert_true(n > 4); /* it did take several reads */
+
+		char to[64];
+		fault_arm_from(FAULT_PREAD, 1, errors[i] == EINTR ? FAULT_SHORT : errors[i]);
+		int r = gd_io_pread_all(fd, to, sizeof(to), 100, NULL);
+		assert_true(fault_disarm());
+		assert_int_equal(r, 0);
+		assert_memory_equal(to, text, sizeof(to));
+	}
+}
+
+static void each_failing_call_is_the_error_one_gets(void **state)
+{
+	(void)state;
+	const char *path = test_file("f", "0123456789", 10);
+	for (unsigned n = 1;; n++) {
+		GD_BUF struct gd_buf buf = GD_BUF_INIT(100);
+		struct gd_error err = { 0 };
+		int fds = test_count_fds();
+		fault_arm(FAULT_OPENAT | FAULT_READ, n, EIO);
+		int r = gd_io_read_file_at(AT_FDCWD, path, &buf, &err);
+		bool fired = fault_disarm();
+		assert_int_equal(test_count_fds(), fds);
+		if (!fired) {
+			assert_ok(r, &err);
+			assert_int_equal(n, 4); /* open, read, read the end */
+			break;
+		}
+		assert_fails(r, -EIO, &err);
+		assert_contains(err.msg, path);
+	}
+}
+
+static void memory_running_out_is_the_error_one_gets(void **state)
+{
+	(void)state;
+	const char *path = test_file("f", "0123456789", 10);
+	GD_BUF struct gd_buf buf = GD_BUF_INIT(100);
+	struct gd_error err = { 0 };
+	fault_arm(FAULT_MEMORY, 1, ENOMEM);
+	int r = gd_io_read_file_at(AT_FDCWD, path, &buf, &err);
+	assert_true(fault_disarm());
+	assert_fails(r, -ENOMEM, &err);
+	assert_contains(err.msg, path);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -206,6 +276,9 @@ int main(void)
 		test_case(pread_wants_exactly_that_many_bytes),
 		test_case(short_and_interrupted_writes_are_continued),
 		test_case(a_full_disk_is_an_error),
+		test_case(interrupted_and_short_reads_are_continued),
+		test_case(each_failing_call_is_the_error_one_gets),
+		test_case(memory_running_out_is_the_error_one_gets),
 	};
 	return test_run(tests);
 }
