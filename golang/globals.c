@@ -115,8 +115,10 @@ static void find_functions(struct finder *f)
 		const char *name = gd_pclntab_name(tab, func.name_off);
 		if (strncmp(name, prefix, n_prefix) != 0)
 			continue;
+		/* A name can be there twice: the small one is a wrapper for the other ABI. */
 		for (size_t r = 0; r < N_RULES; r++)
-			if (strcmp(rules[r].function, name + n_prefix) == 0)
+			if (strcmp(rules[r].function, name + n_prefix) == 0 &&
+			    func.end - func.entry > f->functions[r].end - f->functions[r].entry)
 				f->functions[r] = func;
 	}
 }

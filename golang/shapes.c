@@ -139,13 +139,33 @@ static enum gd_shape test_gomaxprocs(const struct gd_shapes *s, uint64_t addr)
 	return (uint64_t)n == allp.len ? GD_SHAPE_RIGHT : GD_SHAPE_WRONG;
 }
 
-/* Threads made less threads gone is what the list of threads holds; some come and go meanwhile. */
+/* The idle P at the head of the list, when there is one, is in the list of all. */
+static bool is_idle_p(const struct gd_shapes *s, uint64_t p, int32_t n_idle)
+{
+	struct slice allp;
+	int32_t id;
+	uint64_t same;
+
+	if (p == 0 || n_idle == 0)
+		return p == 0 && n_idle == 0;
+	if (!i32_of(s, p, s->layout->p_id, &id))
+		return false;
+	if (!slice_at(s, s->allp, PROCS_MAX, &allp))
+		return true;
+	return id >= 0 && (uint64_t)id < allp.len && element(s, &allp, (uint64_t)id, &same) &&
+	       same == p;
+}
+
+/*
+ * Goroutine ids are handed out in batches of 16.  Threads made less threads gone is what the list of
+ * threads holds, but for those that come and go meanwhile.
+ */
 static enum gd_shape test_sched(const struct gd_shapes *s, uint64_t addr)
 {
-	enum { MEANWHILE = 8 };
+	enum { BATCH = 16 };
 	const struct gd_layout *l = s->layout;
 	uint64_t goidgen, lastpoll, mnext, nmfreed, pidle;
-	int32_t maxmcount, npidle, nmspinning, status;
+	int32_t maxmcount, nmidle, npidle, nmspinning;
 
 	if (!u64_of(s, addr, l->sched_goidgen, &goidgen) ||
 	    !u64_of(s, addr, l->sched_lastpoll, &lastpoll) ||
@@ -153,21 +173,24 @@ static enum gd_shape test_sched(const struct gd_shapes *s, uint64_t addr)
 	    !u64_of(s, addr, l->sched_nmfreed, &nmfreed) ||
 	    !u64_of(s, addr, l->sched_pidle, &pidle) ||
 	    !i32_of(s, addr, l->sched_maxmcount, &maxmcount) ||
+	    !i32_of(s, addr, l->sched_nmidle, &nmidle) ||
 	    !i32_of(s, addr, l->sched_npidle, &npidle) ||
 	    !i32_of(s, addr, l->sched_nmspinning, &nmspinning))
 		return GD_SHAPE_WRONG;
-	if (goidgen == 0 || goidgen >> 56 != 0 || lastpoll >> 63 != 0 || mnext < nmfreed ||
-	    maxmcount < 1 || npidle < 0 || (uint64_t)npidle > PROCS_MAX || nmspinning < 0 ||
-	    (uint64_t)nmspinning > PROCS_MAX)
-		return GD_SHAPE_WRONG;
-	if (pidle != 0 && (!i32_of(s, pidle, l->p_status, &status) || status < 0 || status > 4))
+	if (goidgen == 0 || goidgen >> 56 != 0 || goidgen % BATCH != 0 || lastpoll >> 63 != 0 ||
+	    mnext <= nmfreed || mnext >> 32 != 0 || maxmcount < 1 || mnext - nmfreed > (uint64_t)maxmcount || nmidle < 0 ||
+	    (uint64_t)nmidle > mnext - nmfreed || npidle < 0 || (uint64_t)npidle > PROCS_MAX ||
+	    nmspinning < 0 || (uint64_t)nmspinning > PROCS_MAX)
 		return GD_SHAPE_WRONG;
 	if (s->allm == 0)
 		return GD_SHAPE_OPEN;
 	uint64_t listed = gd_shapes_threads(s, s->allm);
 	uint64_t counted = mnext - nmfreed;
 	uint64_t off = listed > counted ? listed - counted : counted - listed;
-	return listed > 0 && off <= MEANWHILE ? GD_SHAPE_RIGHT : GD_SHAPE_WRONG;
+	if (listed == 0 || off > 1 + listed / 8)
+		return GD_SHAPE_WRONG;
+	/* A P may be leaving the list of idle ones while we look. */
+	return is_idle_p(s, pidle, npidle) ? GD_SHAPE_RIGHT : GD_SHAPE_OPEN;
 }
 
 uint64_t gd_shapes_bucket_hash(const uint64_t *pcs, size_t n, uint64_t size)
@@ -194,7 +217,7 @@ static enum gd_shape test_buckets(const struct gd_shapes *s, uint64_t addr, uint
 		return GD_SHAPE_OPEN;
 	if (!u64_of(s, bucket, l->bucket_typ, &typ) || typ != want ||
 	    !u64_of(s, bucket, l->bucket_hash, &hash) || !u64_of(s, bucket, l->bucket_size, &size) ||
-	    !u64_of(s, bucket, l->bucket_nstk, &n) || n > PCS_MAX ||
+	    !u64_of(s, bucket, l->bucket_nstk, &n) || n == 0 || n > PCS_MAX ||
 	    gd_memory_read(s->memory, bucket + (uint64_t)l->bucket_nstk + 8, pcs, 8 * n, NULL) < 0)
 		return GD_SHAPE_WRONG;
 	return gd_shapes_bucket_hash(pcs, n, size) == hash ? GD_SHAPE_RIGHT : GD_SHAPE_WRONG;
@@ -244,7 +267,7 @@ static enum gd_shape test_gc_controller(const struct gd_shapes *s, uint64_t addr
 	     !u64_of(s, addr, l->gcc_heap_in_use, &in_use) || in_use == 0 || in_use % 4096 != 0))
 		return GD_SHAPE_WRONG;
 	/* GOGC=0 makes both zero, as much other memory is. */
-	return minimum == 0 && l->gcc_memory_limit < 0 ? GD_SHAPE_OPEN : GD_SHAPE_RIGHT;
+	return minimum == 0 ? GD_SHAPE_OPEN : GD_SHAPE_RIGHT;
 }
 
 static bool is_span(const struct gd_shapes *s, uint64_t span)

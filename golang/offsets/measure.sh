@@ -5,6 +5,8 @@
 #   sh measure.sh 1.24.8 1.27.3 > rows.tsv;  awk -f merge.awk ../offsets.tsv rows.tsv > new.tsv
 set -eu
 cd "$(dirname "$0")"
+# Go 1.19's module index does not find a GOROOT inside the module cache.
+export GODEBUG=goindex=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 go build -o "$work/offsets" .

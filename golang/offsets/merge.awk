@@ -1,6 +1,6 @@
 # Folds rows of offsets.tsv (several files, later ones win) into ranges of releases and prints the
 # table with its head.  Ranges are inclusive and mean the releases named in the line "# releases:",
-# so a row says nothing of a release that nobody measured.
+# so a row says nothing of a release that nobody measured.  The type is that of the newest.
 #
 #	awk -f merge.awk ../offsets.tsv rows.tsv > new.tsv
 
@@ -25,11 +25,11 @@ function sort_releases(	i, j, r) {
 	}
 }
 
-function flush(	type) {
+function flush(	have_at) {
 	if (first == "")
 		return
-	split(have, type, SUBSEP)
-	printf "%s\t%s\t%s\t%s\t%s\t%s\n", key_of[k], first, last, type[1], type[2], type_of[k]
+	split(have, have_at, SUBSEP)
+	printf "%s\t%s\t%s\t%s\t%s\t%s\n", key_of[k], first, last, have_at[1], have_at[2], type
 	first = ""
 }
 
@@ -54,7 +54,6 @@ NF == 7 {
 		}
 		key_list[$1, ++n_keys_of[$1]] = key
 	}
-	type_of_key[key] = $7
 	if ($3 == $4)
 		know($3)
 	row[++n_rows] = $0
@@ -70,10 +69,14 @@ END {
 			printf "merge: unknown release in: %s\n", row[i] > "/dev/stderr"
 			exit 1
 		}
-		for (j = at[f[3]]; j <= at[f[4]]; j++)
+		for (j = at[f[3]]; j <= at[f[4]]; j++) {
 			place[f[1] "\t" f[2], j] = f[5] SUBSEP f[6]
+			type_at[f[1] "\t" f[2], j] = f[7]
+		}
 	}
 	print "# Field offsets of Go runtime structs (linux/amd64, gc, default GOEXPERIMENT), by release."
+	print "# Up to 1.26.0 from type-checking the runtime's sources, newer ones from DWARF, which also"
+	print "# confirmed the first and last release of each series: not one field differed."
 	print "# A release is exact when it is listed here; ranges are inclusive.  How to add one: offsets/."
 	line = "# releases:"
 	for (i = 1; i <= n_list; i++)
@@ -84,7 +87,6 @@ END {
 		for (i = 1; i <= n_keys_of[struct_of[s]]; i++)
 			key_of[++n_keys] = key_list[struct_of[s], i]
 	for (k = 1; k <= n_keys; k++) {
-		type_of[k] = type_of_key[key_of[k]]
 		for (j = 1; j <= n_list; j++) {
 			now = (key_of[k], j) in place ? place[key_of[k], j] : ""
 			if (now != have || first == "") {
@@ -92,8 +94,10 @@ END {
 				have = now
 				first = now != "" ? list[j] : ""
 			}
-			if (now != "")
+			if (now != "") {
 				last = list[j]
+				type = type_at[key_of[k], j]
+			}
 		}
 		flush()
 	}
