@@ -1,0 +1,3 @@
+module godiag.example/symbols
+
+go 1.18
