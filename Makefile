@@ -36,16 +36,21 @@ target := \
 
 archive := \
 	archive/archive.c \
+	archive/content.c \
 	archive/digest.c \
 	archive/documents.c \
 	archive/layout.c \
 	archive/layout_parse.c \
 	archive/output.c \
+	archive/reader.c \
+	archive/recover.c \
+	archive/repair.c \
 	archive/snapshot.c \
 	archive/snapshot_parse.c \
 	archive/staging.c \
 	archive/tarfile_read.c \
-	archive/tarfile_write.c
+	archive/tarfile_write.c \
+	archive/verify.c
 
 policies :=
 
@@ -95,6 +100,7 @@ main :=
 # One binary per source file: tests/test_<folder>_<file>.c
 tests := \
 	tests/test_archive_archive.c \
+	tests/test_archive_verify.c \
 	tests/test_base_buf.c \
 	tests/test_base_bytes.c \
 	tests/test_base_clock.c \
@@ -146,7 +152,7 @@ go_tests := \
 	tests/test_golang_symbols.c
 
 # tests/fuzz/fuzz_<name>.c, its inputs in tests/fuzz/corpus/<name>/
-fuzzers :=
+fuzzers := maps redact stat
 
 pages := docs/godiag.1 docs/godiag-capture.1
 
@@ -174,10 +180,14 @@ mandir ?= $(prefix)/share/man
 DESTDIR ?=
 INSTALL ?= install
 
-FOLDERS ?= base target archive policies golang uploader report collectors agent cli
+folders := base target archive policies golang uploader report collectors agent cli
+FOLDERS ?= $(folders)
 sources := $(foreach folder,$(FOLDERS),$($(folder)))
 some_tests := $(foreach folder,$(FOLDERS),$(filter tests/test_$(folder)_%,$(tests)))
-programs := $(if $(main),$(out)/godiag $(out)/godiag-capture)
+# A fuzzer may need any folder, and the program all of them.
+whole := $(if $(filter-out $(FOLDERS),$(folders)),,yes)
+some_fuzzers := $(if $(whole),$(fuzzers))
+programs := $(if $(whole),$(if $(main),$(out)/godiag $(out)/godiag-capture))
 
 # ---- compiler --------------------------------------------------------------------------------------
 
@@ -295,6 +305,9 @@ $(out)/tests/test_%: $(out)/tests/test_%.o $(harness:%.c=$(out)/%.o) $(out)/libg
 	$(call say,LINK,$@)$(link) $(wrap) -o $@ $(filter %.o,$^) $(out)/libgodiag.a $(package_libs) \
 		$(cmocka_libs)
 
+# Archives for tests to read, damage and repair.
+$(out)/tests/test_archive_archive $(out)/tests/test_archive_verify: $(out)/tests/archives.o
+
 # A real S3 server that verifies signatures; a release of Go that cannot build it means a skip.
 $(VICTIMS)/versitygw:
 	@mkdir -p $(@D)
@@ -319,16 +332,16 @@ $(out)/tests/integration/%.ok: tests/integration/%.sh $(programs) $(c_victim_fil
 $(foreach f,$(fuzzers),$(eval $(out)/tests/fuzz/fuzz_$(f).ok: $(wildcard tests/fuzz/corpus/$(f)/*)))
 
 # What the clang build must compile although it does not run it.
-test-programs: $(some_tests:%.c=$(out)/%) $(fuzzers:%=$(out)/tests/fuzz/fuzz_%)
+test-programs: $(some_tests:%.c=$(out)/%) $(some_fuzzers:%=$(out)/tests/fuzz/fuzz_%)
 
-stamps := $(some_tests:%.c=$(out)/%.ok) $(fuzzers:%=$(out)/tests/fuzz/fuzz_%.ok) \
-	$(integration:%.sh=$(out)/%.ok)
+stamps := $(some_tests:%.c=$(out)/%.ok) $(some_fuzzers:%=$(out)/tests/fuzz/fuzz_%.ok) \
+	$(if $(whole),$(integration:%.sh=$(out)/%.ok))
 check: $(stamps)
 	@awk -f tests/totals.awk $(stamps:.ok=.log)
 
 # ---- checks ----------------------------------------------------------------------------------------
 
-every_folder := base target archive policies golang uploader report collectors agent cli tests
+every_folder := $(folders) tests
 
 # The architecture as a test.
 layers:
@@ -347,7 +360,8 @@ $(out)/%.h.ok: %.h $(out)/flags
 -include $(wildcard $(out)/*/*.h.ok.d)
 
 # gcc's analyzer is the static gate: it understands our cleanup guards, clang 14's does not.
-analyzed := $(sources) $(main) $(some_tests) $(harness) tests/fault.c $(fuzzers:%=tests/fuzz/fuzz_%.c)
+analyzed := $(sources) $(main) $(some_tests) $(harness) tests/fault.c \
+	$(if $(some_fuzzers),tests/fuzz/replay.c $(some_fuzzers:%=tests/fuzz/fuzz_%.c))
 analyze: $(patsubst %.c,$(out)/analyze/%.ok,$(sort $(analyzed)))
 $(out)/analyze/%.ok: %.c $(out)/flags
 	@mkdir -p $(@D)
@@ -375,8 +389,10 @@ run-fuzzers: $(FUZZ:%=run-fuzzer-%)
 $(fuzzers:%=run-fuzzer-%): run-fuzzer-%: $(out)/tests/fuzz/libfuzzer_%
 	@mkdir -p $(out)/tests/fuzz/found/$*
 	$(call say,FUZZ,$* for $(FUZZ_SECONDS) s)$< -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
-		-rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
-		-artifact_prefix=$(out)/tests/fuzz/$*- $(out)/tests/fuzz/found/$* tests/fuzz/corpus/$*
+		-rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix=$(out)/tests/fuzz/$*- \
+		$(out)/tests/fuzz/found/$* tests/fuzz/corpus/$* >$<.log 2>&1 || { tail -n 60 $<.log; exit 1; }
+	@awk '/number_of_executed_units/ { n = $$2 } /peak_rss_mb/ { m = $$2 } \
+		END { printf "  %-8s $*: %d inputs, peak %d MB\n", "", n, m }' $<.log
 $(out)/tests/fuzz/libfuzzer_%: $(out)/tests/fuzz/fuzz_%.o $(out)/libgodiag.a
 	$(call say,LINK,$@)$(link) -fsanitize=fuzzer -o $@ $^ $(package_libs)
 

@@ -29,6 +29,7 @@ build_needs='
 '
 check_needs='
 	git                     command git
+	ca-certificates         file    /etc/ssl/certs/ca-certificates.crt
 	clang                   command clang
 	clang-tidy              command clang-tidy
 	libcmocka-dev           module  cmocka
