@@ -87,7 +87,9 @@ static bool name_taken(const struct gd_archive *a, const char *name)
 	for (const struct artifact_stream *s = a->open; s != NULL; s = s->next)
 		if (strcmp(s->row.name, name) == 0)
 			return true;
-	return strcmp(name, GD_LAYOUT_SNAPSHOT_NAME) == 0;
+	/* These two are no artifacts, but must not be mistaken for one. */
+	return strcmp(name, GD_LAYOUT_SNAPSHOT_NAME) == 0 ||
+	       strcmp(name, GD_LAYOUT_MANIFEST_NAME) == 0;
 }
 
 static int start_row(const struct gd_archive *a, const struct gd_artifact *artifact,

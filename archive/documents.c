@@ -23,9 +23,8 @@ void gd_documents_path(char to[GD_DOCUMENTS_PATH], const char *hex)
 	(void)snprintf(to, GD_DOCUMENTS_PATH, GD_LAYOUT_BLOBS "%.64s", hex);
 }
 
-/* A document as a blob; `ret` gets its digest and size. */
-static int append_blob(struct gd_tarfile_writer *tar, const struct gd_buf *json, const char *label,
-                       struct gd_layer *ret, struct gd_error *err)
+int gd_documents_blob(struct gd_tarfile_writer *tar, const struct gd_buf *json, const char *label,
+                      struct gd_layer *ret, struct gd_error *err)
 {
 	GD_DIGEST struct gd_digest *sha = NULL;
 	char hex[GD_DIGEST_HEX];
@@ -54,7 +53,7 @@ static int append_snapshot(struct gd_tarfile_writer *tar, const struct gd_snapsh
 	struct gd_json j = GD_JSON_INIT(&json);
 	gd_snapshot_write(snapshot, &j);
 	gd_json_line_end(&j);
-	return append_blob(tar, &json, GD_LAYOUT_SNAPSHOT_NAME, ret, err);
+	return gd_documents_blob(tar, &json, GD_LAYOUT_SNAPSHOT_NAME, ret, err);
 }
 
 /* `m` borrows all its texts and layers. */
@@ -65,7 +64,7 @@ static int append_manifest(struct gd_tarfile_writer *tar, const struct gd_manife
 	GD_BUF struct gd_buf index = GD_BUF_INIT(GD_LAYOUT_INDEX_MAX);
 	struct gd_layer manifest = { 0 };
 	gd_layout_put_manifest(m, &json);
-	int r = append_blob(tar, &json, "manifest.json", &manifest, err);
+	int r = gd_documents_blob(tar, &json, GD_LAYOUT_MANIFEST_NAME, &manifest, err);
 	if (r < 0)
 		return r;
 	gd_layout_put_index(m, manifest.digest, json.len, &index);

@@ -19,6 +19,7 @@
 #define GD_LAYOUT_PLAN_TYPE "application/vnd.godiag.plan.v1+json"
 #define GD_LAYOUT_PLAN_NAME "plan.json"
 #define GD_LAYOUT_SNAPSHOT_NAME "snapshot.json"
+#define GD_LAYOUT_MANIFEST_NAME "manifest.json"
 #define GD_LAYOUT_FILE "oci-layout"
 #define GD_LAYOUT_FILE_TEXT "{\"imageLayoutVersion\":\"1.0.0\"}"
 #define GD_LAYOUT_INDEX "index.json"
@@ -27,7 +28,7 @@
 /* Ceilings for documents that somebody else may have written. */
 #define GD_LAYOUT_INDEX_MAX (64U * 1024)
 #define GD_LAYOUT_MANIFEST_MAX (4U * 1024 * 1024) /* what registries take */
-#define GD_LAYOUT_SNAPSHOT_MAX (64U * 1024 * 1024)
+#define GD_LAYOUT_SNAPSHOT_MAX (8U * 1024 * 1024)
 #define GD_LAYOUT_ARTIFACTS_MAX 16384U
 
 /* One thing the manifest lists; the title is the artifact's name. */

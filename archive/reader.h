@@ -1,15 +1,21 @@
 #pragma once
 /*
- * Reads an archive that somebody else may have made: hostile input.  Only tar is enabled in
- * libarchive, only regular files named oci-layout, index.json and blobs/sha256/<64 hex> are looked
- * at, everything else (links, devices, "..", absolute names) is counted and never touched.  Sizes,
- * counts and zstd windows are capped.  Does not verify digests by itself: verify.h does.
+ * Reads an archive that somebody else may have made: hostile input.  Only regular members named
+ * oci-layout, index.json and blobs/sha256/<64 hex> are looked at, everything else (links, devices,
+ * "..", absolute names) is counted and never touched.  Sizes, counts, zstd windows and expansion
+ * are capped.  Whatever is handed out was compared with its digest by the time the call returns;
+ * the archive as a whole is verify.h's business.
+ *
+ * A truncated or damaged archive opens: what it lost is found in the flags.  Without snapshot.json
+ * the artifacts are named by the labels in the tar headers.
  */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "archive/layout.h"
 #include "archive/snapshot.h"
+#include "archive/tarfile.h"
 #include "base/buf.h"
 #include "base/error.h"
 
@@ -18,25 +24,41 @@ struct gd_blob {
 	uint64_t offset;  /* of its first byte in the archive file */
 	uint64_t bytes;
 	bool truncated;   /* the file ends before the blob does */
+	/* labels from its tar header: a claim, not evidence */
+	char title[GD_TARFILE_LABEL], collector[GD_TARFILE_LABEL];
 };
+
+#define GD_READER_BLOBS_MAX 65536U
 
 struct gd_reader {
 	int fd;
 	uint64_t file_bytes;
 	struct gd_blob *blobs; /* in the order they are stored */
 	size_t n_blobs;
+	size_t *by_hex;   /* their indices, sorted by digest */
 	bool has_index;   /* index.json is there: the archive was sealed */
 	bool truncated;   /* the tar ends in the middle */
 	size_t n_foreign; /* members that do not belong into an archive of ours */
+	size_t n_damaged; /* places where no sound tar header was found */
 	char manifest_digest[72]; /* from index.json; "" without it */
-	struct gd_snapshot snapshot; /* from the manifest's config blob; zeroed when unreadable */
+	struct gd_manifest manifest; /* zeroed when unreadable */
+	bool has_manifest;
+	const struct gd_blob *manifest_blob; /* where it was found, or NULL */
+	struct gd_snapshot snapshot; /* from the manifest's config blob; rows alone without it */
 	bool has_snapshot;
+	struct gd_error trouble; /* the first thing that was unreadable; code 0 when nothing */
 };
 
 /* -EBADMSG when it is no tar of ours at all; a truncated one opens (see the flags). */
 int gd_reader_open(const char *path, struct gd_reader *ret, struct gd_error *err);
+/* The same on a descriptor, which is taken over, also on failure. */
+int gd_reader_open_fd(int fd, struct gd_reader *ret, struct gd_error *err);
 void gd_reader_close(struct gd_reader *reader);
 
+#define GD_READER_INIT ((struct gd_reader){ .fd = -1 })
+#define GD_READER __attribute__((cleanup(gd_reader_close)))
+
+/* By "sha256:<hex>"; NULL when it is not stored. */
 const struct gd_blob *gd_reader_blob(const struct gd_reader *reader, const char *digest);
 
 /* The artifact's row by name ("goroutines.txt"), or NULL. */
@@ -44,7 +66,9 @@ const struct gd_artifact_row *gd_reader_artifact(const struct gd_reader *reader,
 
 /*
  * The artifact's content, decompressed, in pieces; stops when `piece` returns negative.  At most
- * row->bytes bytes are produced (a bomb: -E2BIG); a digest mismatch is -EBADMSG at the end.
+ * row->bytes bytes are produced (a bomb: -E2BIG); a digest mismatch is -EBADMSG at the end, so what
+ * was handed out before is only good when this returns 0.  -ENOENT: the row has no bytes, or they
+ * are not in the file.
  */
 int gd_reader_content(const struct gd_reader *reader, const struct gd_artifact_row *row,
                       int (*piece)(void *arg, const void *bytes, size_t n), void *arg,
@@ -53,3 +77,7 @@ int gd_reader_content(const struct gd_reader *reader, const struct gd_artifact_r
 /* The same into a buffer, whose ceiling bounds it. */
 int gd_reader_load(const struct gd_reader *reader, const char *name, struct gd_buf *buf,
                    struct gd_error *err);
+
+/* A blob as stored into a buffer, compared with its digest. */
+int gd_reader_load_blob(const struct gd_reader *reader, const struct gd_blob *blob,
+                        struct gd_buf *buf, struct gd_error *err);

@@ -194,6 +194,8 @@ static int take(const json_t *root, struct gd_snapshot *s, struct gd_error *err)
 	s->ended = take_clock(json_object_get(clocks, "ended"));
 	p.from = json_object_get(root, "target");
 	take_target(&p, s);
+	if (s->pid == 0) /* plan.json, which says less */
+		s->pid = (int32_t)i64(root, "pid");
 	p.from = json_object_get(root, "host");
 	s->hostname = text(&p, "hostname");
 	s->kernel = text(&p, "kernel");

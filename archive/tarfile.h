@@ -27,7 +27,10 @@ struct gd_tarfile_writer;
 /* Borrows output until close or abandon. */
 int gd_tarfile_create(struct gd_output *output, int64_t mtime_s, struct gd_tarfile_writer **ret,
                       struct gd_error *err);
-/* A member's header; exactly `bytes` bytes of data must follow.  Labels may be NULL. */
+/*
+ * A member's header; exactly `bytes` bytes of data must follow.  Labels may be NULL; those which
+ * do not fit are left out.
+ */
 int gd_tarfile_begin(struct gd_tarfile_writer *writer, const char *name, uint64_t bytes,
                      const char *user, const char *group, struct gd_error *err);
 int gd_tarfile_data(struct gd_tarfile_writer *writer, const void *bytes, size_t n,

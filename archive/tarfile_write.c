@@ -2,6 +2,7 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "archive/tarfile.h"
@@ -44,7 +45,8 @@ int gd_tarfile_create(struct gd_output *output, int64_t mtime_s, struct gd_tarfi
 	if (w == NULL)
 		return gd_fail_errno(err, -ENOMEM, "tar");
 	w->output = output;
-	w->mtime_s = mtime_s;
+	/* what eleven octal digits hold; a repaired snapshot.json may say anything */
+	w->mtime_s = mtime_s >= 0 && mtime_s < INT64_C(1) << 33 ? mtime_s : 0;
 	w->tar = archive_write_new();
 	w->entry = archive_entry_new();
 	int r = 0;
@@ -63,6 +65,12 @@ int gd_tarfile_create(struct gd_output *output, int64_t mtime_s, struct gd_tarfi
 	return 0;
 }
 
+/* A label that would be cut is none. */
+static const char *fitting(const char *label)
+{
+	return label != NULL && strlen(label) < GD_TARFILE_LABEL ? label : NULL;
+}
+
 int gd_tarfile_begin(struct gd_tarfile_writer *w, const char *name, uint64_t bytes,
                      const char *user, const char *group, struct gd_error *err)
 {
@@ -76,8 +84,8 @@ int gd_tarfile_begin(struct gd_tarfile_writer *w, const char *name, uint64_t byt
 	archive_entry_set_mtime(w->entry, w->mtime_s, 0);
 	archive_entry_set_uid(w->entry, 0);
 	archive_entry_set_gid(w->entry, 0);
-	archive_entry_set_uname(w->entry, user);
-	archive_entry_set_gname(w->entry, group);
+	archive_entry_set_uname(w->entry, fitting(user));
+	archive_entry_set_gname(w->entry, fitting(group));
 	if (archive_write_header(w->tar, w->entry) != ARCHIVE_OK)
 		return fail(w, err);
 	return 0;

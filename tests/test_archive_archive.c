@@ -1,4 +1,4 @@
-#include "tests/test.h"
+#include "tests/archives.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "archive/archive.h"
 #include "archive/staging.h"
 #include "archive/tarfile.h"
 #include "base/cleanup.h"
@@ -53,36 +52,9 @@ static struct gd_sealed seal(struct gd_archive *archive, const char *name)
 	return sealed;
 }
 
-/* What a tool prints; the tools are real. */
-static char *run(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static char *run(const char *fmt, ...)
-{
-	static char out[65536];
-	char command[2048];
-	va_list args;
-	va_start(args, fmt);
-	(void)vsnprintf(command, sizeof(command), fmt, args);
-	va_end(args);
-	FILE *pipe = popen(command, "r");
-	assert_non_null(pipe);
-	size_t n = fread(out, 1, sizeof(out) - 1, pipe);
-	out[n] = '\0';
-	assert_int_equal(pclose(pipe), 0);
-	return out;
-}
-
 static size_t entries(const char *dir)
 {
-	return strtoul(run("ls -A '%s' | wc -l", dir), NULL, 10);
-}
-
-static char *pattern(size_t n)
-{
-	char *bytes = malloc(n);
-	assert_non_null(bytes);
-	for (size_t i = 0; i < n; i++)
-		bytes[i] = "goroutine 17 [chan receive]:\n"[(i + i / 971) % 29];
-	return bytes;
+	return strtoul(archive_run("ls -A '%s' | wc -l", dir), NULL, 10);
 }
 
 static void members_come_in_the_documented_order(void **state)
@@ -92,9 +64,9 @@ static void members_come_in_the_documented_order(void **state)
 	put(archive, "proc/status", "Name: x\n", 8, 1);
 	put(archive, "proc/limits", "none\n", 5, 1);
 	struct gd_sealed sealed = seal(archive, "a.tar");
-	assert_string_equal(run("tar tf '%s' | sed -n '1p;$p'", sealed.path),
+	assert_string_equal(archive_run("tar tf '%s' | sed -n '1p;$p'", sealed.path),
 	                    "oci-layout\nindex.json\n");
-	char *listing = run("tar tvf '%s' | awk '{print $1, $2}'", sealed.path);
+	char *listing = archive_run("tar tvf '%s' | awk '{print $1, $2}'", sealed.path);
 	assert_string_equal(listing, "-rw------- 0/0\n-rw------- plan.json/godiag\n"
 	                             "-rw------- proc/status/proc\n-rw------- proc/limits/proc\n"
 	                             "-rw------- snapshot.json/0\n-rw------- manifest.json/0\n"
@@ -110,17 +82,17 @@ static void every_blob_has_the_digest_of_its_name(void **state)
 {
 	(void)state;
 	struct gd_archive *archive = begin();
-	GD_FREE char *big = pattern(3000000);
+	GD_FREE char *big = archive_text(3000000);
 	put(archive, "small", "abc", 3, 0);
 	put(archive, "middle", big, 20000, 1);
 	put(archive, "large", big, 3000000, 1);
 	put(archive, "plain", big, 3000000, 0);
 	struct gd_sealed sealed = seal(archive, "a.tar");
-	char *ok = run("cd '%s' && tar xf '%s' && cd blobs/sha256 && for f in *; do echo \"$f  $f\"; "
+	char *ok = archive_run("cd '%s' && tar xf '%s' && cd blobs/sha256 && for f in *; do echo \"$f  $f\"; "
 	               "done | sha256sum -c | grep -c OK",
 	               test_dir(), sealed.path);
 	assert_string_equal(ok, "7\n"); /* plan, four artifacts, snapshot, manifest */
-	GD_FREE char *digest = strdup(run("jq -r '.manifests[0].digest' '%s/index.json' | tr -d '\\n'",
+	GD_FREE char *digest = strdup(archive_run("jq -r '.manifests[0].digest' '%s/index.json' | tr -d '\\n'",
 	                                  test_dir()));
 	assert_string_equal(digest, sealed.digest);
 }
@@ -129,7 +101,7 @@ static void what_is_large_is_compressed_and_what_is_small_is_not(void **state)
 {
 	(void)state;
 	struct gd_archive *archive = begin();
-	GD_FREE char *big = pattern(1000000);
+	GD_FREE char *big = archive_text(1000000);
 	put(archive, "a", big, GD_STAGING_PLAIN_BYTES, 1);
 	put(archive, "b", big, GD_STAGING_PLAIN_BYTES + 1, 1);
 	put(archive, "c", big, GD_STAGING_RAW_BYTES, 1);
@@ -148,8 +120,8 @@ static void what_is_large_is_compressed_and_what_is_small_is_not(void **state)
 	assert_int_equal(rows[6].stored_bytes, 1000000);
 	struct gd_sealed sealed = seal(archive, "a.tar");
 	/* The names zstd and tar see: every compressed blob decodes to what was written. */
-	(void)run("cd '%s' && tar xf '%s'", test_dir(), sealed.path);
-	char *sizes = run("cd '%s' && for d in $(jq -r '.layers[]|select(.mediaType|endswith(\"+zstd\"))"
+	(void)archive_run("cd '%s' && tar xf '%s'", test_dir(), sealed.path);
+	char *sizes = archive_run("cd '%s' && for d in $(jq -r '.layers[]|select(.mediaType|endswith(\"+zstd\"))"
 	                  "|.digest[7:]' blobs/sha256/%s); do zstd -dqc blobs/sha256/$d | wc -c; done",
 	                  test_dir(), sealed.digest + 7);
 	assert_string_equal(sizes, "4097\n65536\n65537\n1000000\n");
@@ -163,8 +135,8 @@ static void equal_content_is_stored_once(void **state)
 	put(archive, "two", "the same", 8, 0);
 	put(archive, "none", "", 0, 0);
 	struct gd_sealed sealed = seal(archive, "a.tar");
-	assert_string_equal(run("tar tf '%s' | grep -c blobs/", sealed.path), "5\n");
-	assert_string_equal(run("tar xOf '%s' blobs/sha256/%s | jq -c '[.layers[].annotations"
+	assert_string_equal(archive_run("tar tf '%s' | grep -c blobs/", sealed.path), "5\n");
+	assert_string_equal(archive_run("tar xOf '%s' blobs/sha256/%s | jq -c '[.layers[].annotations"
 	                        "[\"org.opencontainers.image.title\"]]'",
 	                        sealed.path, sealed.digest + 7),
 	                    "[\"plan.json\",\"one\",\"two\",\"none\"]\n");
@@ -179,7 +151,7 @@ static void several_streams_are_open_at_once(void **state)
 	struct gd_sink *sink = gd_archive_sink(archive);
 	struct gd_stream *streams[STREAMS];
 	struct gd_error err = { 0 };
-	GD_FREE char *bytes = pattern(PIECE);
+	GD_FREE char *bytes = archive_text(PIECE);
 	for (int i = 0; i < STREAMS; i++) {
 		struct gd_artifact artifact = { .name = names[i], .media_type = "text/plain",
 			                        .collector = "goroutines", .compress = i % 2 };
@@ -216,7 +188,7 @@ static void a_failed_artifact_keeps_its_row_and_drops_its_bytes(void **state)
 	struct gd_sink *sink = gd_archive_sink(archive);
 	assert_ok(sink->absent(sink, &artifact, &skipped, &err), &err);
 	struct gd_sealed sealed = seal(archive, "a.tar");
-	char *rows = run("d=$(tar xOf '%s' blobs/sha256/%s | jq -r .config.digest[7:]); "
+	char *rows = archive_run("d=$(tar xOf '%s' blobs/sha256/%s | jq -r .config.digest[7:]); "
 	                 "tar xOf '%s' blobs/sha256/$d | jq -c '.artifacts[]|[.name,.grade,.digest,"
 	                 ".why]'", sealed.path, sealed.digest + 7, sealed.path);
 	assert_contains(rows, "[\"heap.pb.gz\",\"failed\",\"\",\"buckets unreadable\"]");
@@ -246,7 +218,7 @@ static void an_existing_file_is_not_overwritten(void **state)
 {
 	(void)state;
 	(void)seal(begin(), "a.tar");
-	GD_FREE char *before = strdup(run("sha256sum '%s'", test_path("a.tar")));
+	GD_FREE char *before = strdup(archive_run("sha256sum '%s'", test_path("a.tar")));
 	struct gd_archive *archive = begin();
 	struct gd_snapshot snapshot;
 	struct gd_sealed sealed;
@@ -257,7 +229,7 @@ static void an_existing_file_is_not_overwritten(void **state)
 	assert_contains(err.msg, "a.tar exists already");
 	assert_int_equal(snapshot.n_artifacts, 2); /* still told what was there */
 	gd_snapshot_deinit(&snapshot);
-	assert_string_equal(run("sha256sum '%s'", test_path("a.tar")), before);
+	assert_string_equal(archive_run("sha256sum '%s'", test_path("a.tar")), before);
 	assert_int_equal(entries(test_dir()), 1);
 }
 
@@ -270,7 +242,7 @@ static void abandoned_archives_leave_nothing(void **state)
 		                        .collector = "proc", .compress = 1 };
 	struct gd_stream *stream;
 	struct gd_error err = { 0 };
-	GD_FREE char *bytes = pattern(1000000);
+	GD_FREE char *bytes = archive_text(1000000);
 	put(archive, "x", bytes, 1000000, 0);
 	assert_ok(sink->open(sink, &artifact, &stream, &err), &err);
 	assert_ok(stream->write(stream, bytes, 1000000, &err), &err);
@@ -388,7 +360,7 @@ static void a_full_disk_is_enospc_with_figures_and_nothing_left_behind(void **st
 	/* A disk that is full from the start is known before any work. */
 	struct gd_archive *archive = NULL;
 	struct gd_error err = { 0 };
-	(void)run("head -c 900000 /dev/zero > '%s/ballast'", fs);
+	(void)archive_run("head -c 900000 /dev/zero > '%s/ballast'", fs);
 	assert_fails(gd_archive_create(fs, plan, strlen(plan), &archive, &err), -ENOSPC, &err);
 	assert_contains(err.msg, "no space left: at least 256 KiB needed");
 	assert_int_equal(umount(fs), 0);
@@ -398,7 +370,7 @@ static void no_free_inode_is_enospc_at_once(void **state)
 {
 	(void)state;
 	const char *fs = mount_tmpfs("size=4m,nr_inodes=2");
-	(void)run("touch '%s/last'", fs);
+	(void)archive_run("touch '%s/last'", fs);
 	struct gd_archive *archive = NULL;
 	struct gd_error err = { 0 };
 	int r = gd_archive_create(fs, plan, strlen(plan), &archive, &err);

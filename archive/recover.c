@@ -1,0 +1,136 @@
+#include "archive/recover.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/io.h"
+
+static bool is_document(const struct gd_blob *blob)
+{
+	return strcmp(blob->title, GD_LAYOUT_MANIFEST_NAME) == 0 ||
+	       strcmp(blob->title, GD_LAYOUT_SNAPSHOT_NAME) == 0;
+}
+
+static bool starts_like_zstd(const struct gd_reader *reader, const struct gd_blob *blob)
+{
+	static const unsigned char magic[4] = { 0x28, 0xb5, 0x2f, 0xfd }; /* RFC 8878, 3.1.1 */
+	unsigned char start[4];
+	return blob->bytes >= sizeof(start) &&
+	       gd_io_pread_all(reader->fd, start, sizeof(start), (off_t)blob->offset, NULL) == 0 &&
+	       memcmp(start, magic, sizeof(magic)) == 0;
+}
+
+static const char *type_of(const char *name)
+{
+	static const struct {
+		const char *ending, *type;
+	} types[] = {
+		{ GD_LAYOUT_PLAN_NAME, GD_LAYOUT_PLAN_TYPE },
+		{ ".jsonl", "application/jsonl" },
+		{ ".json", "application/json" },
+		{ ".pb.gz", "application/vnd.google.protobuf+gzip" },
+		{ ".txt", "text/plain" },
+		{ ".folded", "text/plain" },
+	};
+	size_t n = strlen(name);
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		size_t k = strlen(types[i].ending);
+		if (n >= k && strcmp(name + n - k, types[i].ending) == 0)
+			return types[i].type;
+	}
+	return strncmp(name, "proc/", 5) == 0 || strncmp(name, "cgroup/", 7) == 0
+	               ? "text/plain" : "application/octet-stream";
+}
+
+static int fill_row(const struct gd_reader *reader, const struct gd_blob *blob, bool unique,
+                    struct gd_artifact_row *row, struct gd_error *err)
+{
+	bool zstd = starts_like_zstd(reader, blob);
+	char name[64];
+	/* A name that was never written down, or that two blobs claim. */
+	(void)snprintf(name, sizeof(name), "blob-%.16s", blob->hex);
+	const char *title = blob->title[0] != '\0' && unique ? blob->title : name;
+	row->name = strdup(title);
+	row->collector = strdup(blob->collector);
+	if (asprintf(&row->media_type, "%s%s", type_of(title), zstd ? "+zstd" : "") < 0)
+		row->media_type = NULL;
+	if (row->name == NULL || row->collector == NULL || row->media_type == NULL)
+		return gd_fail_errno(err, -ENOMEM, "recovered artifact");
+	gd_layout_digest(row->digest, blob->hex);
+	row->stored_bytes = blob->bytes;
+	row->bytes = zstd ? GD_ARTIFACT_BYTES_UNKNOWN : blob->bytes;
+	row->outcome = gd_outcome(GD_GRADE_PARTIAL, -EBADMSG, "%s",
+	                          blob->truncated ? "cut off: the archive ends too early"
+	                                          : "the archive has no readable snapshot.json");
+	return 0;
+}
+
+/* plan.json has the keys of snapshot.json that were known at the start. */
+static void take_identity(struct gd_reader *reader)
+{
+	GD_BUF struct gd_buf json = GD_BUF_INIT(GD_LAYOUT_INDEX_MAX);
+	struct gd_snapshot plan;
+	for (size_t i = 0; i < reader->n_blobs; i++) {
+		const struct gd_blob *blob = &reader->blobs[i];
+		if (strcmp(blob->title, GD_LAYOUT_PLAN_NAME) != 0)
+			continue;
+		if (gd_reader_load_blob(reader, blob, &json, NULL) < 0 ||
+		    gd_snapshot_parse(json.data, json.len, &plan, NULL) < 0)
+			return;
+		for (size_t k = 0; k < plan.n_artifacts; k++)
+			gd_artifact_row_deinit(&plan.artifacts[k]);
+		plan.n_artifacts = 0;
+		free(plan.artifacts);
+		plan.artifacts = NULL;
+		reader->snapshot = plan;
+		return;
+	}
+}
+
+static int compare_titles(const void *a, const void *b)
+{
+	const struct gd_blob *const *x = a;
+	const struct gd_blob *const *y = b;
+	int order = strcmp((*x)->title, (*y)->title);
+	return order != 0 ? order : *x < *y ? -1 : 1;
+}
+
+/* Marks in `unique` the first blob of each title. */
+static int find_unique(const struct gd_reader *reader, bool *unique, struct gd_error *err)
+{
+	const struct gd_blob **sorted = calloc(reader->n_blobs + 1, sizeof(struct gd_blob *));
+	if (sorted == NULL)
+		return gd_fail_errno(err, -ENOMEM, "recovered artifacts");
+	for (size_t i = 0; i < reader->n_blobs; i++)
+		sorted[i] = &reader->blobs[i];
+	qsort(sorted, reader->n_blobs, sizeof(*sorted), compare_titles);
+	for (size_t i = 0; i < reader->n_blobs; i++)
+		unique[sorted[i] - reader->blobs] =
+			i == 0 || strcmp(sorted[i]->title, sorted[i - 1]->title) != 0;
+	free(sorted);
+	return 0;
+}
+
+int gd_recover_rows(struct gd_reader *reader, struct gd_error *err)
+{
+	take_identity(reader);
+	struct gd_snapshot *s = &reader->snapshot;
+	s->outcome = gd_outcome(GD_GRADE_PARTIAL, -EBADMSG,
+	                        "the archive has no readable snapshot.json");
+	bool *unique = calloc(reader->n_blobs + 1, sizeof(*unique));
+	s->artifacts = calloc(reader->n_blobs + 1, sizeof(*s->artifacts));
+	int r = unique == NULL || s->artifacts == NULL
+	                ? gd_fail_errno(err, -ENOMEM, "recovered artifacts")
+	                : find_unique(reader, unique, err);
+	for (size_t i = 0; r == 0 && i < reader->n_blobs; i++) {
+		const struct gd_blob *blob = &reader->blobs[i];
+		if (is_document(blob))
+			continue;
+		r = fill_row(reader, blob, unique[i], &s->artifacts[s->n_artifacts], err);
+		s->n_artifacts++;
+	}
+	free(unique);
+	return r;
+}
