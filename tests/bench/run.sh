@@ -1,0 +1,41 @@
+#!/bin/bash
+# make bench: what a goroutine dump costs the service it is taken from, godiag beside what Go users
+# have today, interleaved on the same targets.  BENCH_QUICK=1 takes about two minutes instead of
+# fifteen.  Builds what it needs into $BUILD/bench; a peer that cannot be had is left out by name.
+set -eu
+cd "$(dirname "$0")/../.."
+build=${BUILD:-build}
+victims=${VICTIMS:-$build/victims}
+bench=$build/bench
+mkdir -p "$bench"
+
+command -v python3 >/dev/null || {
+	echo "bench: python3 is missing: run ./setup.sh check" >&2
+	exit 1
+}
+[ -x "$build/godiag-capture" ] || {
+	echo "bench: $build/godiag-capture is missing: run make" >&2
+	exit 1
+}
+${CC:-cc} -std=gnu17 -D_GNU_SOURCE -O2 -o "$bench/measure" tests/bench/measure.c
+
+releases=$(sed 's/#.*//' tests/victims/releases | awk 'NF { print $1 }')
+newest=$(printf '%s\n' $releases | sort -V | tail -n 1)
+if [ -n "${BENCH_QUICK:-}" ]; then
+	wanted=$newest
+else
+	wanted="$(printf '%s\n' $releases | grep '^1\.19\.' || true) $newest"
+fi
+bash tests/victims/build.sh -o "$victims" -r "$wanted" -v plain tgt
+
+# The newest Delve that module proxies have, else the packaged one if any.
+if [ ! -x "$bench/dlv" ]; then
+	for go in "$(command -v go || true)" /usr/local/go/bin/go $(ls -d /usr/lib/go-1.*/bin/go 2>/dev/null | sort -rV); do
+		[ -x "$go" ] || continue
+		GOBIN=$(cd "$bench" && pwd) GOFLAGS=-mod=mod "$go" install \
+			github.com/go-delve/delve/cmd/dlv@latest >"$bench/dlv.log" 2>&1 && break
+	done
+fi
+
+exec python3 tests/bench/bench.py --build "$build" --bench "$bench" --victims "$victims/tgt.index" \
+	${BENCH_QUICK:+--quick} ${BENCH_ARGS:-}
