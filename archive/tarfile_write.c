@@ -15,15 +15,16 @@ struct gd_tarfile_writer {
 	struct gd_error failure; /* why our write callback refused */
 };
 
+/*
+ * Never tells libarchive of a failure: 3.6 forgets to free its state once it believes itself
+ * broken.  We remember, write nothing more, and look after every call.
+ */
 static la_ssize_t on_write(struct archive *tar, void *arg, const void *bytes, size_t n)
 {
 	struct gd_tarfile_writer *w = arg;
-	int r = w->failure.code != 0 ? w->failure.code
-	                             : gd_output_write(w->output, bytes, n, &w->failure);
-	if (r < 0) {
-		archive_set_error(tar, -r, "%s", w->failure.msg);
-		return -1;
-	}
+	(void)tar;
+	if (w->failure.code == 0)
+		(void)gd_output_write(w->output, bytes, n, &w->failure);
 	return (la_ssize_t)n;
 }
 
@@ -86,7 +87,7 @@ int gd_tarfile_begin(struct gd_tarfile_writer *w, const char *name, uint64_t byt
 	archive_entry_set_gid(w->entry, 0);
 	archive_entry_set_uname(w->entry, fitting(user));
 	archive_entry_set_gname(w->entry, fitting(group));
-	if (archive_write_header(w->tar, w->entry) != ARCHIVE_OK)
+	if (archive_write_header(w->tar, w->entry) != ARCHIVE_OK || w->failure.code != 0)
 		return fail(w, err);
 	return 0;
 }
@@ -97,12 +98,13 @@ int gd_tarfile_data(struct gd_tarfile_writer *w, const void *bytes, size_t n,
 	if (n == 0)
 		return 0;
 	la_ssize_t done = archive_write_data(w->tar, bytes, n);
-	return done < 0 || (size_t)done != n ? fail(w, err) : 0;
+	return done < 0 || (size_t)done != n || w->failure.code != 0 ? fail(w, err) : 0;
 }
 
 int gd_tarfile_close(struct gd_tarfile_writer *w, struct gd_error *err)
 {
-	int r = archive_write_close(w->tar) == ARCHIVE_OK ? 0 : fail(w, err);
+	bool closed = archive_write_close(w->tar) == ARCHIVE_OK && w->failure.code == 0;
+	int r = closed ? 0 : fail(w, err);
 	gd_tarfile_abandon(w);
 	return r;
 }
@@ -111,10 +113,9 @@ void gd_tarfile_abandon(struct gd_tarfile_writer *w)
 {
 	if (w == NULL)
 		return;
-	if (w->tar != NULL) {
-		(void)archive_write_fail(w->tar); /* free would write the end blocks otherwise */
+	w->failure.code = -ECANCELED; /* free would write the end otherwise */
+	if (w->tar != NULL)
 		(void)archive_write_free(w->tar);
-	}
 	archive_entry_free(w->entry);
 	free(w);
 }
