@@ -28,7 +28,7 @@ struct gd_calibration {
 struct gd_calibrate_input {
 	struct gd_memory *memory;
 	const struct gd_modules *modules;
-	const struct gd_globals *globals; /* allgs, allm and allp are used, when not 0 */
+	const struct gd_globals *globals; /* allgs, allm, allp, memstats are used, when not 0 */
 	const pid_t *tids;                /* ascending; may be none */
 	size_t n_tids;
 };

@@ -108,9 +108,10 @@ static int find_layout(struct gd_go *go, const pid_t *tids, size_t n_tids, struc
 	int r = gd_layout_of(&go->version, &go->layout, err);
 	if (r < 0)
 		return r;
-	r = gd_globals_find(&go->modules, go->memory, &go->layout, &go->globals, err);
-	if (r < 0)
-		return r;
+	/* Shapes depend on the layout, most operands do not. */
+	gd_globals_by_operands(&go->modules, go->memory, &go->layout, &go->globals);
+	if (go->globals.allgs == 0 || go->globals.allm == 0)
+		(void)gd_globals_find(&go->modules, go->memory, &go->layout, &go->globals, NULL);
 	struct gd_calibrate_input input = {
 		.memory = go->memory,
 		.modules = &go->modules,
@@ -122,9 +123,6 @@ static int find_layout(struct gd_go *go, const pid_t *tids, size_t n_tids, struc
 	if (r < 0)
 		return r;
 	note_calibration(go, &c);
-	if (c.moved == 0)
-		return 0;
-	/* Shapes were tested with the wrong offsets. */
 	return gd_globals_find(&go->modules, go->memory, &go->layout, &go->globals, err);
 }
 
