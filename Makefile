@@ -1,10 +1,17 @@
-# godiag.  One Makefile; the lists below are the table of contents.  `make help` says what it can do.
+# godiag.  One Makefile; the lists below are the table of contents.
 #
-#   make                        build/godiag and build/godiag-capture
-#   make check                  every test; totals in the last line
-#   make SAN=address,undefined check
-#   make CC=clang BUILD=build/clang WERROR=1
-#   make FOLDERS="base target" check      only these folders and their tests
+#   make              build/godiag and build/godiag-capture
+#   make check        every test; totals in the last line      TEST_SECONDS=600 at most for each
+#   make demo         capture a sample service, or PID=N       make bench: us and our peers in figures
+#   make install      prefix=/usr/local DESTDIR=               uninstall
+#   make layers symbols headers analyze tidy                   the architecture, names, headers, gcc's
+#                     analyzer, clang-tidy on what changed SINCE=HEAD~1
+#   make fuzz         every fuzzer for FUZZ_SECONDS=30         FUZZ="manifest pclntab"
+#   make victims layout clean help
+#
+#   with  BUILD=build SAN=address,undefined CC=clang WERROR=1 V=1
+#         FOLDERS="base target"   only these folders and their tests
+#         VICTIMS=build/victims   the programs that tests look at, shared by all builds
 
 VERSION := 0.1.0
 
@@ -237,9 +244,9 @@ say = $(if $(V),,@printf '  %-8s %s\n' $(1) '$(2)';)
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-MAKEFLAGS += --no-builtin-rules
+MAKEFLAGS += --no-builtin-rules --output-sync=target
 
-.PHONY: all check bench demo install uninstall layers symbols headers analyze tidy fuzz clean help
+.PHONY: all check bench demo install uninstall layers symbols headers analyze tidy fuzz layout clean help
 .PHONY: victims programs layout FORCE
 
 all: $(out)/libgodiag.a $(programs)
@@ -327,7 +334,8 @@ $(out)/tests/test_%.ok: $(out)/tests/test_% $(c_victim_files)
 	$(call say,TEST,$*)$(test_env) sh tests/run.sh $@ $<
 $(out)/tests/fuzz/fuzz_%.ok: $(out)/tests/fuzz/fuzz_%
 	$(call say,REPLAY,$*)$(test_env) sh tests/run.sh $@ $< tests/fuzz/corpus/$*
-$(out)/tests/integration/%.ok: tests/integration/%.sh $(programs) $(c_victim_files)
+$(out)/tests/integration/%.ok: tests/integration/%.sh $(programs) $(c_victim_files) \
+		$(go_victim_files)
 	$(call say,TEST,integration/$*)$(test_env) sh tests/run.sh $@ sh $<
 $(foreach f,$(fuzzers),$(eval $(out)/tests/fuzz/fuzz_$(f).ok: $(wildcard tests/fuzz/corpus/$(f)/*)))
 
@@ -418,5 +426,3 @@ clean:
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
-	@echo '  targets: all check bench demo install uninstall layers symbols headers analyze tidy'
-	@echo '           fuzz victims clean help'

@@ -16,7 +16,8 @@ BEGIN {
 	may["cli"] = may["agent"] # and the doors below
 	may["tests"] = may["agent"] " agent cli"
 	# what cli/ may know of the agent
-	door["agent/capture.h"] = door["agent/client.h"] = door["agent/exit.h"] = 1
+	door["agent/capture.h"] = door["agent/client.h"] = 1
+	door["agent/exit.h"] = door["agent/host_check.h"] = 1
 }
 
 function complain(what)

@@ -6,6 +6,7 @@
 stamp=$1
 shift
 log=${stamp%.ok}.log
+mkdir -p "$(dirname "$stamp")"
 
 CMOCKA_MESSAGE_OUTPUT=TAP
 ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:allocator_may_return_null=1}
