@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,8 +17,10 @@ static const char *stderr_of(void (*fn)(void))
 	const char *path = test_path("stderr");
 	int keep = dup(STDERR_FILENO);
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	assert_true(keep >= 0 && fd >= 0);
-	(void)dup2(fd, STDERR_FILENO);
+	if (keep < 0 || fd < 0 || dup2(fd, STDERR_FILENO) < 0) {
+		fail_msg("%s: %s", path, strerror(errno));
+		return "";
+	}
 	fn();
 	(void)dup2(keep, STDERR_FILENO);
 	(void)close(keep);

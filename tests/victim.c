@@ -121,8 +121,10 @@ struct victim *victim_start(const char *path, ...)
 	va_end(args);
 
 	struct victim *v = free_slot();
-	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
-	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0) {
+		fail_msg("pipe: %s", strerror(errno));
+		abort(); /* fail_msg() jumps */
+	}
 	pid_t parent = getpid();
 	pid_t pid = fork();
 	assert_true(pid >= 0);
