@@ -35,10 +35,19 @@ struct list {
 	size_t n;
 };
 
+/* Fields of a struct from one offset on, up to where the next such line of it begins. */
+struct move {
+	const char *type;
+	int32_t from; /* as the layout came */
+	int32_t by;
+};
+
 struct calibrator {
 	const struct gd_calibrate_input *input;
-	struct gd_layout *layout;
+	struct gd_layout layout; /* with what is known so far */
 	struct gd_calibration *ret;
+	struct move moves[16];
+	size_t n_moves;
 	struct list gs; /* the first is the first of allgs */
 	struct list ms; /* along alllink; the first is the newest thread */
 	struct list ps;
@@ -112,7 +121,7 @@ static int32_t search(const struct calibrator *c, fits_fn *fits, int32_t now, in
 	return -1;
 }
 
-/* Notes how a field came out; returns how far it moved. */
+/* Notes how a field came out and puts it there; returns how far it moved. */
 static int32_t settle(struct calibrator *c, const char *name, int32_t *field, int32_t found)
 {
 	if (found < 0)
@@ -130,10 +139,33 @@ static int32_t settle(struct calibrator *c, const char *name, int32_t *field, in
 	return by;
 }
 
-static void shift(int32_t *field, int32_t by)
+/* A later line for the same offsets adds to an earlier one's: both end where the next begins. */
+static void move(struct calibrator *c, const char *type, int32_t from, int32_t by)
 {
-	if (*field != GD_ABSENT)
-		*field += by;
+	c->moves[c->n_moves++] = (struct move){ type, from, by };
+}
+
+static int32_t moved(const struct calibrator *c, const char *type, const char *path, int32_t at)
+{
+	const struct move *best = NULL;
+
+	/* Sizes and fields this release does not have stay. */
+	if (path[0] == '\0' || at == GD_ABSENT)
+		return at;
+	for (size_t i = 0; i < c->n_moves; i++) {
+		const struct move *line = &c->moves[i];
+		if (strcmp(line->type, type) == 0 && line->from <= at &&
+		    (best == NULL || line->from >= best->from))
+			best = line;
+	}
+	return best != NULL ? at + best->by : at;
+}
+
+static void apply_moves(const struct calibrator *c, struct gd_layout *layout)
+{
+#define MOVE(member, type, path) layout->member = moved(c, type, path, layout->member);
+	GD_LAYOUT_FIELDS(MOVE)
+#undef MOVE
 }
 
 /* -- g -- */
@@ -146,7 +178,7 @@ static bool is_status(uint32_t status)
 /* Neither unborn nor dead nor a spare: its other fields mean something. */
 static bool in_use(const struct calibrator *c, const struct sample *g)
 {
-	uint32_t status = half(g, c->layout->g_atomicstatus) & 0xfff;
+	uint32_t status = half(g, c->layout.g_atomicstatus) & 0xfff;
 	return status != 0 && status != 6 && status != 11;
 }
 
@@ -208,7 +240,7 @@ static enum gd_shape fits_stktop(const struct calibrator *c, int32_t at)
 		if (!in_use(c, g))
 			continue;
 		used++;
-		uint64_t hi = word(g, c->layout->g_stack_hi), top = word(g, at);
+		uint64_t hi = word(g, c->layout.g_stack_hi), top = word(g, at);
 		if (top != 0 && top <= hi && hi - top <= FIRST_FRAME)
 			fit++;
 	}
@@ -217,7 +249,8 @@ static enum gd_shape fits_stktop(const struct calibrator *c, int32_t at)
 
 static int calibrate_g(struct calibrator *c, struct gd_error *err)
 {
-	struct gd_layout *l = c->layout;
+	const struct gd_layout came = c->layout;
+	struct gd_layout *l = &c->layout;
 
 	take_slice(c, &c->gs, c->input->globals->allgs);
 	c->ret->goroutines = (unsigned)c->gs.n;
@@ -228,23 +261,15 @@ static int calibrate_g(struct calibrator *c, struct gd_error *err)
 		return gd_fail(err, -EBADMSG, "layout: goroutine 1 is not the first of the %zu looked at",
 		               c->gs.n);
 	int32_t by = settle(c, "g.atomicstatus", &l->g_atomicstatus, found);
-	shift(&l->g_goid, by);
-	shift(&l->g_waitsince, by);
-	shift(&l->g_waitreason, by);
-	shift(&l->g_lockedm, by);
+	move(c, "g", came.g_atomicstatus, by);
 
 	found = search(c, fits_stktop, l->g_stktopsp, 104, l->g_atomicstatus - 8);
 	by = settle(c, "g.stktopsp", &l->g_stktopsp, found);
-	shift(&l->g_sched_bp, by);
-	shift(&l->g_syscallsp, by);
-	shift(&l->g_syscallpc, by);
+	move(c, "g", came.g_sched_bp, by);
 
 	found = search(c, fits_start, l->g_startpc, l->g_atomicstatus + 64, 480);
 	by = settle(c, "g.startpc", &l->g_startpc, found);
-	shift(&l->g_gopc, by);
-	shift(&l->g_parent_goid, by);
-	shift(&l->g_waiting, by);
-	shift(&l->g_labels, by);
+	move(c, "g", came.g_parent_goid != GD_ABSENT ? came.g_parent_goid : came.g_gopc, by);
 	return 0;
 }
 
@@ -254,7 +279,7 @@ static int calibrate_g(struct calibrator *c, struct gd_error *err)
 static bool is_m(const struct calibrator *c, const struct sample *m)
 {
 	uint64_t back;
-	return gd_memory_read_u64(c->input->memory, word(m, c->layout->m_g0) + (uint64_t)c->layout->g_m,
+	return gd_memory_read_u64(c->input->memory, word(m, c->layout.m_g0) + (uint64_t)c->layout.g_m,
 	                          &back, NULL) == 0 &&
 	       back == m->addr;
 }
@@ -276,7 +301,7 @@ static size_t walk(struct calibrator *c, int32_t at, struct list *list)
 /* Idle threads are linked, too: the list of all is the longest. */
 static int32_t search_alllink(struct calibrator *c, struct list *spare)
 {
-	int32_t now = c->layout->m_alllink, best = -1;
+	int32_t now = c->layout.m_alllink, best = -1;
 	size_t most = walk(c, now, &c->ms);
 
 	if (most > 0)
@@ -337,7 +362,7 @@ static enum gd_shape fits_curg(const struct calibrator *c, int32_t at)
 		if (g == 0)
 			none++;
 		else if (g % 8 == 0 &&
-		         gd_memory_read_u64(c->input->memory, g + (uint64_t)c->layout->g_m, &back,
+		         gd_memory_read_u64(c->input->memory, g + (uint64_t)c->layout.g_m, &back,
 		                            NULL) == 0 &&
 		         back == c->ms.at[i].addr)
 			fit++;
@@ -395,9 +420,48 @@ static enum gd_shape fits_id(const struct calibrator *c, int32_t at)
 	               GD_SHAPE_RIGHT : GD_SHAPE_WRONG;
 }
 
+/* procid proves where the fields up to curg lie; of a process in another pid namespace no thread id
+ * is one of those we were given. */
+static int32_t calibrate_thread(struct calibrator *c)
+{
+	const struct gd_layout came = c->layout;
+	struct gd_layout *l = &c->layout;
+
+	int32_t found = search(c, fits_procid, l->m_procid, 40, 160);
+	int32_t by = settle(c, "m.procid", &l->m_procid, found);
+	move(c, "m", came.m_procid, by);
+	/* No farther: m.tls holds a goroutine of this thread, too. */
+	l->m_curg += by;
+	found = search(c, fits_curg, l->m_curg, l->m_curg - 40, l->m_curg + 40);
+	by += settle(c, "m.curg", &l->m_curg, found);
+	move(c, "m", came.m_curg, by);
+	return by;
+}
+
+/* m.p and m.id have been 24 bytes apart in all releases: either says where both are. */
+static void calibrate_processor(struct calibrator *c, int32_t by)
+{
+	const struct gd_layout came = c->layout;
+	struct gd_layout *l = &c->layout;
+
+	l->m_p += by;
+	l->m_id += by;
+	int32_t found = search(c, fits_p, l->m_p, l->m_p - 32, l->m_p + 64);
+	int32_t by_p = settle(c, "m.p", &l->m_p, found);
+	l->m_id += by_p;
+	found = search(c, fits_id, l->m_id, l->m_id - 32, l->m_id + 64);
+	int32_t by_id = settle(c, "m.id", &l->m_id, found);
+	/* When nothing runs m.p is open, and goes with m.id. */
+	move(c, "m", came.m_p, by + (by_p != 0 ? by_p : by_id));
+	move(c, "m", came.m_id, by + by_p + by_id);
+
+	found = search(c, fits_p_m, l->p_m, 32, 96);
+	move(c, "p", came.p_m, settle(c, "p.m", &l->p_m, found));
+}
+
 static void calibrate_m(struct calibrator *c, struct list *spare)
 {
-	struct gd_layout *l = c->layout;
+	const struct gd_layout came = c->layout;
 
 	if (c->input->globals->allm == 0)
 		return;
@@ -405,53 +469,24 @@ static void calibrate_m(struct calibrator *c, struct list *spare)
 	c->ret->threads = (unsigned)c->ms.n;
 	if (found < 0)
 		return;
-	int32_t by = settle(c, "m.alllink", &l->m_alllink, found);
-	shift(&l->m_ncgo, by);
-	shift(&l->m_lockedg, by);
-	shift(&l->m_vdso_sp, by);
-	shift(&l->m_vdso_pc, by);
-
-	/* Of a process in another pid namespace no thread id is one of those we were given. */
-	by = settle(c, "m.procid", &l->m_procid, search(c, fits_procid, l->m_procid, 40, 160));
-	shift(&l->m_gsignal, by);
-	shift(&l->m_curg, by);
-	shift(&l->m_p, by);
-	shift(&l->m_id, by);
-	/* No farther: m.tls holds a goroutine of this thread, too. */
-	(void)settle(c, "m.curg", &l->m_curg,
-	             search(c, fits_curg, l->m_curg, l->m_curg - 40, l->m_curg + 40));
-
-	int32_t at_p = l->m_p;
-	int32_t by_p = settle(c, "m.p", &l->m_p, search(c, fits_p, at_p, at_p - 32, at_p + 64));
-	shift(&l->m_id, by_p);
-	int32_t at_id = l->m_id;
-	by_p += settle(c, "m.id", &l->m_id, search(c, fits_id, at_id, at_id - 32, at_id + 64));
-	by += by_p;
-	shift(&l->m_incgo, by);
-	shift(&l->m_spinning, by);
-	shift(&l->m_blocked, by);
-	shift(&l->m_locks, by);
-
-	by = settle(c, "p.m", &l->p_m, search(c, fits_p_m, l->p_m, 32, 96));
-	shift(&l->p_mcache, by);
+	move(c, "m", came.m_ncgo, settle(c, "m.alllink", &c->layout.m_alllink, found));
+	calibrate_processor(c, calibrate_thread(c));
 }
 
 /* -- the ring of collection pauses -- */
 
 static void shift_ring(struct gd_layout *l, int32_t by)
 {
-	shift(&l->mstats_last_gc_unix, by);
-	shift(&l->mstats_pause_total_ns, by);
-	shift(&l->mstats_pause_ns, by);
-	shift(&l->mstats_pause_end, by);
-	shift(&l->mstats_numgc, by);
-	shift(&l->mstats_numforcedgc, by);
-	shift(&l->mstats_gc_cpu_fraction, by);
+	l->mstats_last_gc_unix += by;
+	l->mstats_pause_total_ns += by;
+	l->mstats_pause_ns += by;
+	l->mstats_pause_end += by;
+	l->mstats_numgc += by;
 }
 
 static enum gd_shape fits_ring(const struct calibrator *c, int32_t at)
 {
-	struct gd_layout layout = *c->layout;
+	struct gd_layout layout = c->layout;
 	struct gd_shapes shapes = {
 		.memory = c->input->memory,
 		.modules = c->input->modules,
@@ -465,43 +500,63 @@ static enum gd_shape fits_ring(const struct calibrator *c, int32_t at)
 static void calibrate_ring(struct calibrator *c)
 {
 	enum { FAR = 512 };
-	struct gd_layout *l = c->layout;
-	int32_t now = l->mstats_last_gc_unix;
-	int32_t low = now > FAR ? now - FAR : now % 8;
+	struct gd_layout *l = &c->layout;
+	int32_t came = l->mstats_last_gc_unix;
+	int32_t end = l->mstats_gc_cpu_fraction + 8;
+	int32_t low = came > FAR ? came - FAR : came % 8;
 
 	if (c->input->globals->memstats == 0)
 		return;
-	int32_t found = search(c, fits_ring, now, low, now + FAR);
-	int32_t by = settle(c, "mstats.last_gc_unix", &l->mstats_last_gc_unix, found);
-	l->mstats_last_gc_unix -= by;
-	shift_ring(l, by);
+	int32_t found = search(c, fits_ring, came, low, came + FAR);
+	move(c, "mstats", came, settle(c, "mstats.last_gc_unix", &l->mstats_last_gc_unix, found));
+	move(c, "mstats", end, 0);
 }
 
-int gd_calibrate(const struct gd_calibrate_input *input, struct gd_layout *layout,
-                 struct gd_calibration *ret, struct gd_error *err)
+static int run(const struct gd_calibrate_input *input, struct gd_layout *layout,
+               struct gd_calibration *ret, struct sample *samples, struct gd_error *err)
 {
-	GD_FREE struct sample *samples = malloc(4 * SAMPLES_MAX * sizeof(*samples));
-	struct gd_layout corrected = *layout;
-	struct gd_calibration result = { 0 };
-
-	if (samples == NULL)
-		return gd_fail_errno(err, -ENOMEM, "layout calibration");
 	struct calibrator c = {
 		.input = input,
-		.layout = &corrected,
-		.ret = &result,
+		.layout = *layout,
+		.ret = ret,
 		.gs = { .at = samples },
 		.ms = { .at = samples + SAMPLES_MAX },
 		.ps = { .at = samples + 2 * SAMPLES_MAX },
 	};
 	struct list spare = { .at = samples + 3 * SAMPLES_MAX };
+
+	memset(ret, 0, sizeof(*ret));
 	int r = calibrate_g(&c, err);
 	if (r < 0)
 		return r;
 	take_slice(&c, &c.ps, input->globals->allp);
 	calibrate_m(&c, &spare);
 	calibrate_ring(&c);
-	*layout = corrected;
+	apply_moves(&c, layout);
+	return 0;
+}
+
+/* A moment's disorder (a P between two threads) can look like another layout, but not twice. */
+int gd_calibrate(const struct gd_calibrate_input *input, struct gd_layout *layout,
+                 struct gd_calibration *ret, struct gd_error *err)
+{
+	enum { TRIES = 4 };
+	GD_FREE struct sample *samples = malloc(4 * SAMPLES_MAX * sizeof(*samples));
+	struct gd_calibration result = { 0 };
+	struct gd_layout before, now = *layout;
+
+	if (samples == NULL)
+		return gd_fail_errno(err, -ENOMEM, "layout calibration");
+	for (int i = 0; i < TRIES; i++) {
+		before = now;
+		now = *layout;
+		int r = run(input, &now, &result, samples, err);
+		if (r < 0)
+			return r;
+		if (result.moved == 0 || (i > 0 && memcmp(&before, &now, sizeof(now)) == 0))
+			break;
+	}
+	*layout = now;
 	*ret = result;
 	return 0;
 }
