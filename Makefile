@@ -145,6 +145,9 @@ harness := tests/test.c tests/victim.c
 # What tests of golang/ are linked with as well: Go victims as targets, a Go module made up in memory.
 go_harness := tests/go_image.c tests/go_target.c
 
+# And what some of them share.
+shared := tests/archives.c tests/fault.c tests/s3_server.c
+
 # Scripts around the real programs: exit 0 passed, 77 skipped.
 integration :=
 
@@ -369,7 +372,8 @@ $(out)/%.h.ok: %.h $(out)/flags
 
 # gcc's analyzer is the static gate: it understands our cleanup guards, clang 14's does not.
 # Leaked descriptors are left to the tests' fixture: gcc 13 and 14 call what dup2 returns leaked.
-analyzed := $(sources) $(main) $(some_tests) $(harness) tests/fault.c \
+analyzed := $(sources) $(main) $(some_tests) $(harness) \
+	$(if $(whole),$(go_harness) $(shared)) \
 	$(if $(some_fuzzers),tests/fuzz/replay.c $(some_fuzzers:%=tests/fuzz/fuzz_%.c))
 analyze: $(patsubst %.c,$(out)/analyze/%.ok,$(sort $(analyzed)))
 $(out)/analyze/%.ok: %.c $(out)/flags
