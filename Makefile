@@ -62,19 +62,30 @@ archive := \
 policies :=
 
 golang := \
+	golang/arguments.c \
 	golang/buildinfo.c \
 	golang/calibrate.c \
+	golang/frames.c \
+	golang/funcname.c \
+	golang/gather.c \
 	golang/globals.c \
 	golang/go_version.c \
+	golang/godebug.c \
+	golang/goroutines.c \
+	golang/grecord.c \
 	golang/inltree.c \
+	golang/labels.c \
 	golang/layout.c \
 	golang/moduledata.c \
 	golang/operands.c \
 	golang/pclntab.c \
 	golang/program.c \
+	golang/running.c \
 	golang/runtime.c \
 	golang/shapes.c \
-	golang/symbols.c
+	golang/symbols.c \
+	golang/traceback.c \
+	golang/unwind.c
 
 uploader := \
 	uploader/digest.c \
@@ -86,6 +97,8 @@ uploader := \
 report :=
 
 collectors := \
+	collectors/known.c \
+	collectors/pprof.c \
 	collectors/proc_redact.c
 
 agent := \
