@@ -46,6 +46,7 @@ archive := \
 	archive/content.c \
 	archive/digest.c \
 	archive/documents.c \
+	archive/extract.c \
 	archive/layout.c \
 	archive/layout_parse.c \
 	archive/output.c \
@@ -111,8 +112,12 @@ agent := \
 
 # Everything of cli/ but its main.c.
 cli := \
+	cli/archive.c \
 	cli/capture.c \
-	cli/doctor.c
+	cli/doctor.c \
+	cli/extract.c \
+	cli/list.c \
+	cli/verify.c
 
 # The mains.  godiag-capture is the same binary under another name.
 main :=

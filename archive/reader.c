@@ -76,6 +76,8 @@ static int walk(struct gd_reader *r, struct gd_tarfile_member *index, bool *layo
 			r->n_damaged++;
 		if (m.truncated)
 			r->truncated = true;
+		if (r->mtime_s == 0)
+			r->mtime_s = m.mtime_s;
 		if (m.plain && is_blob(m.name)) {
 			int added = add_blob(r, &cap, &m, err);
 			if (added < 0)
@@ -282,6 +284,19 @@ int gd_reader_load(const struct gd_reader *r, const char *name, struct gd_buf *b
 	int got = gd_reader_content(r, row, take, buf, err);
 	int full = gd_buf_check(buf, name, err);
 	return full < 0 ? full : got;
+}
+
+const char *gd_reader_complaint(const struct gd_reader *r)
+{
+	if (r->truncated)
+		return "cut off: the file ends too early";
+	if (r->n_damaged > 0)
+		return "damaged: a tar header is unreadable";
+	if (r->trouble.code != 0)
+		return r->trouble.msg;
+	if (!r->has_index)
+		return "never sealed: index.json is missing";
+	return NULL;
 }
 
 int gd_reader_open_fd(int fd, struct gd_reader *ret, struct gd_error *err)

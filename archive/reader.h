@@ -40,6 +40,7 @@ struct gd_reader {
 	bool truncated;   /* the tar ends in the middle */
 	size_t n_foreign; /* members that do not belong into an archive of ours */
 	size_t n_damaged; /* places where no sound tar header was found */
+	uint64_t mtime_s; /* of the first member: when the archive was begun */
 	char manifest_digest[72]; /* from index.json; "" without it */
 	struct gd_manifest manifest; /* zeroed when unreadable */
 	bool has_manifest;
@@ -57,6 +58,9 @@ void gd_reader_close(struct gd_reader *reader);
 
 #define GD_READER_INIT ((struct gd_reader){ .fd = -1 })
 #define GD_READER __attribute__((cleanup(gd_reader_close)))
+
+/* What is wrong with the archive as far as opening it showed: a short sentence, or NULL. */
+const char *gd_reader_complaint(const struct gd_reader *reader);
 
 /* By "sha256:<hex>"; NULL when it is not stored. */
 const struct gd_blob *gd_reader_blob(const struct gd_reader *reader, const char *digest);

@@ -117,6 +117,8 @@ int gd_recover_rows(struct gd_reader *reader, struct gd_error *err)
 {
 	take_identity(reader);
 	struct gd_snapshot *s = &reader->snapshot;
+	if (s->started.realtime_ns == 0 && reader->mtime_s < INT64_MAX / 1000000000)
+		s->started.realtime_ns = (int64_t)reader->mtime_s * 1000000000;
 	s->outcome = gd_outcome(GD_GRADE_PARTIAL, -EBADMSG,
 	                        "the archive has no readable snapshot.json");
 	bool *unique = calloc(reader->n_blobs + 1, sizeof(*unique));

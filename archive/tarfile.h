@@ -48,6 +48,7 @@ struct gd_tarfile_member {
 	uint64_t header_at;  /* ... and where it does: between them is damage */
 	uint64_t data_at;
 	uint64_t bytes;
+	uint64_t mtime_s;
 	bool truncated;      /* the file ends before the member does */
 };
 

@@ -11,7 +11,7 @@
 /* Offset and size of the fields that matter, POSIX.1-2017 pax(1), "ustar Interchange Format". */
 enum {
 	NAME = 0, NAME_SIZE = 100,
-	SIZE = 124, SIZE_SIZE = 12,
+	SIZE = 124, MTIME = 136, SIZE_SIZE = 12,
 	SUM = 148, SUM_SIZE = 8,
 	TYPE = 156,
 	MAGIC = 257,
@@ -73,6 +73,8 @@ static bool parse_header(const unsigned char *block, struct gd_tarfile_member *r
 	    !parse_octal(block + SUM, SUM_SIZE, &sum) || sum != checksum(block) ||
 	    !parse_octal(block + SIZE, SIZE_SIZE, &m.bytes))
 		return false;
+	if (!parse_octal(block + MTIME, SIZE_SIZE, &m.mtime_s))
+		m.mtime_s = 0;
 	take_text(m.name, block + NAME, NAME_SIZE);
 	take_text(m.user, block + UNAME, OWNER_SIZE);
 	take_text(m.group, block + GNAME, OWNER_SIZE);

@@ -1,0 +1,213 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/exit.h"
+#include "archive/extract.h"
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "base/units.h"
+#include "cli/archive.h"
+#include "cli/cli.h"
+
+#define NAME "godiag extract"
+
+struct request {
+	const char *file, *output; /* "-": stdout */
+	char **names;              /* NULL-terminated; none: every artifact */
+	bool damaged, quiet;
+};
+
+static void usage(FILE *out)
+{
+	(void)fputs("usage: " NAME " FILE [NAME...] [--output DIR|-] [--damaged] [--quiet]\n"
+	            "Write artifacts of an archive, decompressed; without NAME all of them.\n\n"
+	            "  --output DIR  where to; made when missing (default: the current directory for\n"
+	            "                NAMEs, else one called like FILE without its .tar); - is stdout\n"
+	            "  --damaged     keep what can be read of a damaged or cut off artifact\n"
+	            "  --quiet       do not list what was written\n\n"
+	            "snapshot.json and manifest.json can be named as well. Nothing is overwritten.\n"
+	            "Exit status: 0 all written, 4 some are missing or damaged, 1 no such artifact,\n"
+	            "3 no permission, 5 no space.\n",
+	            out);
+}
+
+static int find_row(const struct gd_reader *reader, char *name, struct gd_artifact_row *ret,
+                    struct gd_error *err)
+{
+	const struct gd_artifact_row *row = gd_reader_artifact(reader, name);
+	if (row != NULL) {
+		*ret = *row;
+		return 0;
+	}
+	if (gd_extract_document(reader, name, ret))
+		return 0;
+	return gd_fail(err, -ENOENT, "there is no artifact \"%s\" (godiag list FILE names them)",
+	               name);
+}
+
+static int write_row(const struct gd_reader *reader, const struct gd_artifact_row *row,
+                     int dir_fd, const struct request *q)
+{
+	struct gd_error err = { 0 };
+	char size[GD_UNITS_TEXT];
+	int r = dir_fd < 0 ? gd_extract_to(reader, row, STDOUT_FILENO, &err)
+	                   : gd_extract_below(reader, row, dir_fd, q->damaged, &err);
+	if (r == -EBADMSG && (q->damaged || dir_fd < 0))
+		(void)fprintf(stderr, NAME ": kept what could be read of %s\n", row->name);
+	if (r < 0) {
+		bool missing = r == -EBADMSG || r == -E2BIG || r == -ENOENT;
+		return gd_cli_fail(missing ? GD_EXIT_PARTIAL : gd_cli_archive_status(r), NAME,
+		                   &err);
+	}
+	if (dir_fd >= 0 && !q->quiet)
+		(void)printf("%s  %s\n", row->name,
+		             row->bytes == GD_ARTIFACT_BYTES_UNKNOWN
+		                     ? "" : gd_units_bytes(size, row->bytes));
+	return GD_EXIT_COMPLETE;
+}
+
+static int worse(int a, int b)
+{
+	return a != GD_EXIT_COMPLETE ? a : b;
+}
+
+static int write_named(const struct gd_reader *reader, int dir_fd, const struct request *q)
+{
+	int status = GD_EXIT_COMPLETE;
+	for (char **name = q->names; *name != NULL; name++) {
+		struct gd_artifact_row row;
+		struct gd_error err;
+		int r = find_row(reader, *name, &row, &err);
+		status = worse(status, r < 0 ? gd_cli_fail(GD_EXIT_USAGE, NAME, &err)
+		                             : write_row(reader, &row, dir_fd, q));
+	}
+	return status;
+}
+
+static int write_all(const struct gd_reader *reader, int dir_fd, const struct request *q)
+{
+	static char document[] = GD_LAYOUT_SNAPSHOT_NAME;
+	const struct gd_snapshot *s = &reader->snapshot;
+	struct gd_artifact_row row;
+	struct gd_error err;
+	uint64_t bytes = 0;
+	int status = GD_EXIT_COMPLETE;
+	for (size_t i = 0; i < s->n_artifacts; i++)
+		if (s->artifacts[i].bytes != GD_ARTIFACT_BYTES_UNKNOWN &&
+		    __builtin_add_overflow(bytes, s->artifacts[i].bytes, &bytes))
+			bytes = UINT64_MAX;
+	int r = dir_fd >= 0 ? gd_extract_room(dir_fd, bytes, &err) : 0;
+	if (r < 0)
+		return gd_cli_fail(gd_cli_archive_status(r), NAME, &err);
+	for (size_t i = 0; i < s->n_artifacts; i++)
+		if (s->artifacts[i].digest[0] != '\0')
+			status = worse(status, write_row(reader, &s->artifacts[i], dir_fd, q));
+	if (dir_fd >= 0 && gd_extract_document(reader, document, &row))
+		status = worse(status, write_row(reader, &row, dir_fd, q));
+	return status;
+}
+
+/* "dir/checkout-1.tar" -> "checkout-1" */
+static int default_dir(const char *file, char **ret, struct gd_error *err)
+{
+	const char *slash = strrchr(file, '/');
+	const char *base = slash != NULL ? slash + 1 : file;
+	size_t n = strlen(base);
+	if (n <= 4 || strcmp(base + n - 4, ".tar") != 0)
+		return gd_fail(err, -EINVAL, "name a directory with --output");
+	*ret = strndup(base, n - 4);
+	return *ret == NULL ? gd_fail_errno(err, -ENOMEM, "%s", base) : 0;
+}
+
+static int open_dir(const char *dir, int *ret, struct gd_error *err)
+{
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+		return gd_fail_errno(err, -errno, "%.150s", dir);
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return gd_fail_errno(err, -errno, "%.150s", dir);
+	*ret = fd;
+	return 0;
+}
+
+static int extract(const struct request *q)
+{
+	GD_READER struct gd_reader reader = GD_READER_INIT;
+	GD_FREE char *chosen = NULL;
+	GD_CLOSE int dir_fd = -1;
+	struct gd_error err;
+	int r = 0;
+	int status = gd_cli_archive_open(NAME, q->file, &reader);
+	if (status != 0)
+		return status;
+	bool all = q->names[0] == NULL;
+	const char *dir = q->output;
+	if (dir == NULL && all) {
+		r = default_dir(q->file, &chosen, &err);
+		dir = chosen;
+	} else if (dir == NULL) {
+		dir = ".";
+	}
+	if (r == 0 && strcmp(dir, "-") != 0)
+		r = open_dir(dir, &dir_fd, &err);
+	if (r < 0)
+		return gd_cli_fail(gd_cli_archive_status(r), NAME, &err);
+	const char *complaint = gd_reader_complaint(&reader);
+	if (complaint != NULL) {
+		(void)gd_fail(&err, -EBADMSG, "%s: %s", q->file, complaint);
+		(void)gd_cli_fail(0, NAME, &err);
+	}
+	if (chosen != NULL && !q->quiet) {
+		char safe[1000];
+		gd_text_escape(safe, sizeof(safe), dir, strlen(dir));
+		(void)fprintf(stderr, "into %s/\n", safe);
+	}
+	status = all ? write_all(&reader, dir_fd, q) : write_named(&reader, dir_fd, q);
+	return worse(status, complaint != NULL ? GD_EXIT_PARTIAL : GD_EXIT_COMPLETE);
+}
+
+int gd_cli_extract(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "output", required_argument, NULL, 'o' },
+		{ "damaged", no_argument, NULL, 'd' },
+		{ "quiet", no_argument, NULL, 'q' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct request q = { 0 };
+	int option;
+	while ((option = getopt_long(argc, argv, "o:qh", options, NULL)) != -1) {
+		switch (option) {
+		case 'o':
+			q.output = optarg;
+			break;
+		case 'd':
+			q.damaged = true;
+			break;
+		case 'q':
+			q.quiet = true;
+			break;
+		case 'h':
+			usage(stdout);
+			return GD_EXIT_COMPLETE;
+		default:
+			usage(stderr);
+			return GD_EXIT_USAGE;
+		}
+	}
+	if (optind == argc) {
+		(void)fputs(NAME ": which FILE?\n", stderr);
+		usage(stderr);
+		return GD_EXIT_USAGE;
+	}
+	q.file = argv[optind];
+	q.names = argv + optind + 1;
+	return extract(&q);
+}
