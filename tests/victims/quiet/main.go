@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"time"
 )
 
 var (
@@ -28,7 +29,9 @@ func main() {
 	}
 	runtime.GC()
 	fmt.Println("ready")
-	select {}
+	for { // not select: with everybody blocked for ever the runtime calls it a deadlock
+		time.Sleep(time.Hour)
+	}
 }
 
 func waitOnChannel(i int) int {
