@@ -213,16 +213,36 @@ int gd_target_check(struct gd_target *target, struct gd_error *err)
 	return r < 0 ? gd_error_wrap(err, r, "pid %d", target->pid) : 0;
 }
 
+static int explain(struct gd_target *target, const char *path, int code, struct gd_error *err)
+{
+	/* Files of a process that was reaped are ENOENT on some kernels and ESRCH on others. */
+	if (code == -ENOENT && gd_identity_ended(target->fds.pid_fd))
+		return gd_fail(err, -ESRCH, "%s: the target has exited", path);
+	return explain_denied(target, path, code, err);
+}
+
+int gd_target_open_file(struct gd_target *target, const char *path, int *ret_fd,
+                        struct gd_error *err)
+{
+	int fd = openat(target->fds.proc_fd, path,
+	                O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return explain(target, path, -errno, err);
+	*ret_fd = fd;
+	return 0;
+}
+
 int gd_target_read_file(struct gd_target *target, const char *path, struct gd_buf *buf,
                         struct gd_error *err)
 {
-	int r = gd_io_read_file_at(target->fds.proc_fd, path, buf, err);
-	/* Files of a process that was reaped are ENOENT on some kernels and ESRCH on others. */
-	if (r == -ENOENT && gd_identity_ended(target->fds.pid_fd))
-		return gd_fail(err, -ESRCH, "%s: the target has exited", path);
+	GD_CLOSE int fd = -1;
+	int r = gd_target_open_file(target, path, &fd, err);
+	if (r < 0)
+		return r;
+	r = gd_io_read_all(fd, buf, err);
 	if (r == -EACCES || r == -EPERM)
 		return explain_denied(target, path, r, err);
-	return r;
+	return r < 0 ? gd_error_wrap(err, r, "%s", path) : 0;
 }
 
 ssize_t gd_target_read_link(struct gd_target *target, const char *path, char *to, size_t size,
@@ -231,10 +251,8 @@ ssize_t gd_target_read_link(struct gd_target *target, const char *path, char *to
 	/* A buffer of its own: `to` stays untouched on failure, and a cut link shows. */
 	char link[4096 + 1];
 	ssize_t n = readlinkat(target->fds.proc_fd, path, link, sizeof(link));
-	if (n < 0 && errno == ENOENT && gd_identity_ended(target->fds.pid_fd))
-		return gd_fail(err, -ESRCH, "%s: the target has exited", path);
 	if (n < 0)
-		return explain_denied(target, path, -errno, err);
+		return explain(target, path, -errno, err);
 	if ((size_t)n >= size || (size_t)n >= sizeof(link))
 		return gd_fail(err, -E2BIG, "%s: the link is longer than %zu bytes", path, size);
 	memcpy(to, link, (size_t)n);

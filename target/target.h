@@ -67,6 +67,10 @@ static inline void gd_cleanup_target(struct gd_target **target)
  */
 int gd_target_check(struct gd_target *target, struct gd_error *err);
 
+/* Opens /proc/PID/<path> for reading, for what is too long for a buffer; else as the next. */
+int gd_target_open_file(struct gd_target *target, const char *path, int *ret_fd,
+                        struct gd_error *err);
+
 /*
  * Appends /proc/PID/<path>; the buffer's ceiling bounds it.  Raw bytes, may be torn.  -EACCES and
  * -EPERM say what would have to be allowed; -ENOENT when this kernel has no such file.  `path` is

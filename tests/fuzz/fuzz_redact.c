@@ -35,12 +35,14 @@ static void put(struct gd_buf *out, struct piece piece)
 		gd_buf_append(out, piece.s, piece.n);
 }
 
-/* Only what may stand in a flag's name. */
+/* As much as may stand in a flag's name. */
 static void put_name(struct gd_buf *out, struct piece piece)
 {
-	for (size_t i = 0; i < piece.n; i++)
-		if (isalnum((unsigned char)piece.s[i]) || piece.s[i] == '-' || piece.s[i] == '_')
-			gd_buf_putc(out, piece.s[i]);
+	for (size_t i = 0; i < piece.n; i++) {
+		if (!isalnum((unsigned char)piece.s[i]) && piece.s[i] != '-' && piece.s[i] != '_')
+			return;
+		gd_buf_putc(out, piece.s[i]);
+	}
 }
 
 static void plant(struct gd_buf *out, unsigned form, struct piece a, struct piece b)
