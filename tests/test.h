@@ -31,8 +31,9 @@
 #include "base/error.h"
 
 /*
- * A test with the fixture around it: afterwards victims it left running are killed, its temporary
- * directory is removed, and a descriptor which is open now and was not before fails the test.
+ * A test with the fixture around it: afterwards victims it left running are killed and its temporary
+ * directory is removed; a descriptor which is open now and was not before fails the test, and so does
+ * a child nobody waited for.
  */
 #define test_case(fn) cmocka_unit_test_setup_teardown(fn, test_before, test_after)
 int test_before(void **state);
