@@ -100,7 +100,18 @@ report :=
 collectors := \
 	collectors/known.c \
 	collectors/pprof.c \
-	collectors/proc_redact.c
+	collectors/proc.c \
+	collectors/proc_cgroup.c \
+	collectors/proc_cgroup_tree.c \
+	collectors/proc_cpu.c \
+	collectors/proc_fds.c \
+	collectors/proc_files.c \
+	collectors/proc_host.c \
+	collectors/proc_identity.c \
+	collectors/proc_net.c \
+	collectors/proc_redact.c \
+	collectors/proc_sockets.c \
+	collectors/proc_threads.c
 
 agent := \
 	agent/capture.c \
