@@ -135,6 +135,7 @@ main :=
 
 # One binary per source file: tests/test_<folder>_<file>.c
 tests := \
+	tests/test_golang_globals.c \
 	tests/test_archive_archive.c \
 	tests/test_archive_verify.c \
 	tests/test_base_buf.c \
@@ -188,6 +189,7 @@ c_victims := \
 go_victims := states quiet churn symbols
 # The tests that look at Go victims; only they wait for the toolchains.
 go_tests := \
+	tests/test_golang_globals.c \
 	tests/test_golang_symbols.c
 
 # tests/fuzz/fuzz_<name>.c, its inputs in tests/fuzz/corpus/<name>/
