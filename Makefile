@@ -74,17 +74,25 @@ golang := \
 	golang/godebug.c \
 	golang/goroutines.c \
 	golang/grecord.c \
+	golang/histogram.c \
 	golang/inltree.c \
 	golang/labels.c \
 	golang/layout.c \
+	golang/memstats.c \
 	golang/moduledata.c \
 	golang/operands.c \
+	golang/pacer.c \
 	golang/pclntab.c \
+	golang/profile.c \
 	golang/program.c \
+	golang/reference.c \
 	golang/running.c \
 	golang/runtime.c \
+	golang/scheduler.c \
 	golang/shapes.c \
+	golang/stats.c \
 	golang/symbols.c \
+	golang/ticks.c \
 	golang/traceback.c \
 	golang/unwind.c
 
@@ -98,7 +106,15 @@ uploader := \
 report :=
 
 collectors := \
+	collectors/build.c \
+	collectors/collector.c \
+	collectors/contention.c \
+	collectors/goroutines.c \
+	collectors/goroutines_lines.c \
+	collectors/goroutines_profile.c \
+	collectors/heap.c \
 	collectors/known.c \
+	collectors/locations.c \
 	collectors/pprof.c \
 	collectors/proc.c \
 	collectors/proc_cgroup.c \
@@ -111,7 +127,9 @@ collectors := \
 	collectors/proc_net.c \
 	collectors/proc_redact.c \
 	collectors/proc_sockets.c \
-	collectors/proc_threads.c
+	collectors/proc_threads.c \
+	collectors/registers.c \
+	collectors/runtime.c
 
 agent := \
 	agent/capture.c \
@@ -186,7 +204,7 @@ integration :=
 c_victims := \
 	life \
 	uffd
-go_victims := states quiet churn symbols
+go_victims := states quiet churn symbols totals
 # The tests that look at Go victims; only they wait for the toolchains.
 go_tests := \
 	tests/test_golang_globals.c \
@@ -256,7 +274,7 @@ package_cflags := $(shell pkg-config --print-errors --cflags $(packages) || echo
 ifneq ($(filter missing,$(package_cflags)),)
 $(error libraries are missing: run ./setup.sh, which installs them with apt)
 endif
-package_libs := $(shell pkg-config --libs $(packages))
+package_libs := $(shell pkg-config --libs $(packages)) -lm
 endif
 # Only tests need cmocka, so only they ask for it, once.
 cmocka_libs = $(eval cmocka_libs := $$(shell pkg-config --print-errors --libs cmocka))$(cmocka_libs)

@@ -7,5 +7,7 @@ const struct gd_collector *const gd_collectors[] = {
 	&gd_collector_goroutines,
 	&gd_collector_runtime,
 	&gd_collector_heap,
+	&gd_collector_block,
+	&gd_collector_mutex,
 	NULL,
 };

@@ -48,6 +48,8 @@ extern const struct gd_collector gd_collector_proc;
 extern const struct gd_collector gd_collector_goroutines;
 extern const struct gd_collector gd_collector_runtime;
 extern const struct gd_collector gd_collector_heap;
+extern const struct gd_collector gd_collector_block;
+extern const struct gd_collector gd_collector_mutex;
 
 /* In the order they run, NULL-terminated. */
 extern const struct gd_collector *const gd_collectors[];
