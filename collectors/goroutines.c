@@ -10,6 +10,7 @@
 #include "collectors/collector.h"
 #include "collectors/goroutines_lines.h"
 #include "collectors/goroutines_profile.h"
+#include "collectors/registers.h"
 #include "golang/traceback.h"
 
 enum { TEXT, LINES, PROFILE, N_ARTIFACTS };
@@ -30,6 +31,7 @@ struct dump {
 	struct gd_stream *streams[N_ARTIFACTS];
 	struct gd_buf text, json;
 	struct gd_traceback *traceback;
+	struct gd_registers *registers;
 	struct gd_goroutines_lines lines;
 	struct gd_goroutines_profile profile;
 	struct gd_walk_stats stats;
@@ -77,16 +79,21 @@ static int run(struct dump *d, struct gd_error *err)
 	struct gd_go *go = d->c->go;
 	int r = gd_traceback_create(go, &d->traceback, err);
 	if (r == 0)
+		r = gd_registers_create(d->c->target, &d->registers, err);
+	if (r == 0)
 		r = gd_goroutines_lines_init(&d->lines, go->version.minor, err);
 	if (r == 0)
 		r = gd_goroutines_profile_init(&d->profile, d->streams[PROFILE], go,
 		                               d->c->target->fds.exe_fd, err);
 	if (r < 0)
 		return r;
+	gd_registers_prepare(d->registers);
 	struct visit v = { .d = d, .err = err };
 	struct gd_walk_options options = {
 		.now_ns = gd_clock_monotonic_ns(),
 		.cancelled = d->c->cancelled,
+		.registers = gd_registers_read,
+		.registers_arg = d->registers,
 		.lines = gd_traceback_lines,
 		.lines_arg = d->traceback,
 	};
@@ -137,6 +144,7 @@ static void dump_deinit(struct dump *d)
 	gd_goroutines_profile_deinit(&d->profile);
 	gd_goroutines_lines_deinit(&d->lines);
 	gd_traceback_destroy(d->traceback);
+	gd_registers_destroy(d->registers);
 	gd_buf_deinit(&d->text);
 	gd_buf_deinit(&d->json);
 }

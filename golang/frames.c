@@ -11,6 +11,7 @@ enum {
 	ARGUMENTS_BYTES = 256, /* more than any description of arguments can reach */
 	WINDOW_BYTES = 64 << 10,
 	CANCEL_EVERY = 1 << 16, /* frames of a deep stack */
+	REGISTERS_TRIES = 3,
 };
 
 struct gd_frames {
@@ -195,29 +196,49 @@ static bool saved_by_vdso_call(struct gd_frames *f, const struct gd_grecord *g, 
 	return within_stack(g, *sp);
 }
 
-static bool from_registers(struct gd_frames *f, const struct gd_grecord *g,
-                           struct gd_goroutine *out)
+/* Is it still the same goroutine on the same stack, running on the same thread? */
+static bool still_there(struct gd_frames *f, const struct gd_grecord *g)
+{
+	uint8_t bytes[GD_GRECORD_BYTES_MAX] = { 0 };
+	struct gd_grecord now;
+	if (gd_memory_read(f->go->memory, g->addr, bytes, gd_grecord_bytes(&f->go->layout), NULL) < 0)
+		return false;
+	gd_grecord_parse(&f->go->layout, bytes, g->addr, &now);
+	return now.goid == g->goid && now.stack_hi == g->stack_hi && now.m == g->m &&
+	       status_of(&now) == GD_G_RUNNING;
+}
+
+/* 1 frames found, 0 none, -1 it has moved on meanwhile. */
+static int from_registers(struct gd_frames *f, const struct gd_grecord *g,
+                          struct gd_goroutine *out)
 {
 	uint64_t tid = 0;
 	struct gd_thread_registers regs;
 	if (f->options->registers == NULL || g->m == 0 || f->go->layout.m_procid == GD_ABSENT ||
 	    gd_memory_read_u64(f->go->memory, g->m + (uint64_t)(int64_t)f->go->layout.m_procid,
-	                       &tid, NULL) < 0 ||
-	    f->options->registers(f->options->registers_arg, tid, &regs) < 0 ||
-	    !within_stack(g, regs.sp))
-		return false;
-	struct gd_stack view = { .hi = g->stack_hi, .at = regs.sp, .len = regs.stack_len,
-		                 .bytes = regs.stack };
-	if (regs.stack == NULL)
-		view.len = 0;
-	if (view.len > g->stack_hi - regs.sp)
-		view.len = (size_t)(g->stack_hi - regs.sp);
-	/* what a copy does not hold are callers' frames, which stay as they are for a while */
-	view.memory = f->go->memory;
-	view.window = f->window;
-	view.window_bytes = sizeof(f->window);
-	unwind(f, &view, regs.pc, regs.sp, GD_UNWIND_TRAP, out);
-	return gd_unwind_complete(out->end);
+	                       &tid, NULL) < 0)
+		return 0;
+	for (int try = 0; try < REGISTERS_TRIES; try++) {
+		if (f->options->registers(f->options->registers_arg, tid, &regs) < 0)
+			return 0;
+		if (!still_there(f, g))
+			return -1;
+		if (!within_stack(g, regs.sp))
+			continue; /* in the scheduler or the like: back in no time */
+		struct gd_stack view = { .hi = g->stack_hi, .at = regs.sp,
+			                 .len = regs.stack != NULL ? regs.stack_len : 0,
+			                 .bytes = regs.stack };
+		if (view.len > g->stack_hi - regs.sp)
+			view.len = (size_t)(g->stack_hi - regs.sp);
+		/* beyond the copy lie callers, which stay as they are for a while */
+		view.memory = f->go->memory;
+		view.window = f->window;
+		view.window_bytes = sizeof(f->window);
+		unwind(f, &view, regs.pc, regs.sp, GD_UNWIND_TRAP, out);
+		if (gd_unwind_complete(out->end))
+			return 1;
+	}
+	return 0;
 }
 
 static bool from_search(struct gd_frames *f, const struct gd_grecord *g, const uint8_t *before,
@@ -253,8 +274,13 @@ static void unwind_running(struct gd_frames *f, const struct gd_grecord *g, cons
 		if (gd_unwind_complete(out->end))
 			return;
 	}
-	if (from_registers(f, g, out))
+	int registers = from_registers(f, g, out);
+	if (registers > 0)
 		return;
+	if (registers < 0) {
+		out->frames_are = GD_FRAMES_TORN;
+		return;
+	}
 	if (saved_by_vdso_call(f, g, &pc, &sp)) {
 		struct gd_stack view = look_at(f, g, sp, NULL, 0);
 		unwind(f, &view, pc, sp, GD_UNWIND_SAVED, out);
