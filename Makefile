@@ -103,7 +103,12 @@ uploader := \
 	uploader/s3.c \
 	uploader/sigv4.c \
 	uploader/uploader.c
-report :=
+report := \
+	report/groups.c \
+	report/scan.c \
+	report/stacks.c \
+	report/standard.c \
+	report/words.c
 
 collectors := \
 	collectors/build.c \
@@ -153,7 +158,6 @@ main :=
 
 # One binary per source file: tests/test_<folder>_<file>.c
 tests := \
-	tests/test_golang_globals.c \
 	tests/test_archive_archive.c \
 	tests/test_archive_verify.c \
 	tests/test_base_buf.c \
@@ -167,8 +171,14 @@ tests := \
 	tests/test_base_sm.c \
 	tests/test_base_text.c \
 	tests/test_base_units.c \
+	tests/test_collectors_proc_cgroup_tree.c \
+	tests/test_collectors_proc_net.c \
 	tests/test_collectors_proc_redact.c \
+	tests/test_golang_calibrate.c \
+	tests/test_golang_globals.c \
+	tests/test_golang_histogram.c \
 	tests/test_golang_layout.c \
+	tests/test_golang_profile.c \
 	tests/test_golang_symbols.c \
 	tests/test_target_build_id.c \
 	tests/test_target_container.c \
@@ -207,6 +217,7 @@ c_victims := \
 go_victims := states quiet churn symbols totals
 # The tests that look at Go victims; only they wait for the toolchains.
 go_tests := \
+	tests/test_golang_calibrate.c \
 	tests/test_golang_globals.c \
 	tests/test_golang_symbols.c
 
