@@ -1,0 +1,74 @@
+#include "golang/histogram.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/bytes.h"
+
+#define BYTES_MAX (8 * (GD_HISTOGRAM_BUCKETS_MAX + 2))
+
+int gd_histogram_read(struct gd_memory *memory, const struct gd_layout *layout, uint64_t addr,
+                      struct gd_histogram *ret, struct gd_error *err)
+{
+	uint8_t bytes[BYTES_MAX];
+	struct gd_histogram h = { 0 };
+	size_t size = (size_t)layout->hist_size;
+	size_t counts = (size_t)layout->hist_underflow;
+
+	if (layout->hist_size < 16 || size > sizeof(bytes) || layout->hist_underflow < 8 ||
+	    counts > size - 8 || counts / 8 > GD_HISTOGRAM_BUCKETS_MAX ||
+	    (layout->hist_overflow >= 0 && (size_t)layout->hist_overflow > size - 8))
+		return gd_fail(err, -ENOTSUP, "the layout of time histograms is not known");
+	int r = gd_memory_read(memory, addr, bytes, size, err);
+	if (r < 0)
+		return gd_error_wrap(err, r, "time histogram");
+
+	h.n = counts / 8;
+	/* Until Go 1.19 buckets began at 1 ns, 16 for each power of two. */
+	h.sub_bits = layout->hist_overflow >= 0 ? 2 : 4;
+	h.shift = layout->hist_overflow >= 0 ? 6 : 0;
+	for (size_t i = 0; i < h.n; i++) {
+		h.counts[i] = gd_load_u64(bytes + 8 * i);
+		h.total += h.counts[i];
+	}
+	h.underflow = gd_load_u64(bytes + counts);
+	if (layout->hist_overflow >= 0)
+		h.overflow = gd_load_u64(bytes + layout->hist_overflow);
+	h.total += h.underflow + h.overflow;
+	*ret = h;
+	return 0;
+}
+
+uint64_t gd_histogram_bound(const struct gd_histogram *histogram, size_t i)
+{
+	uint64_t power = i >> histogram->sub_bits;
+	uint64_t sub = i & ((1u << histogram->sub_bits) - 1);
+	uint64_t bound = sub;
+	if (power > 0)
+		bound = ((1ull << histogram->sub_bits) | sub) << (power - 1);
+	return bound << histogram->shift;
+}
+
+uint64_t gd_histogram_quantile(const struct gd_histogram *histogram, double part)
+{
+	double rank = part * (double)histogram->total;
+	double seen = (double)histogram->underflow;
+	uint64_t highest = 0;
+
+	if (histogram->total == 0 || rank <= seen)
+		return 0;
+	for (size_t i = 0; i < histogram->n; i++) {
+		double count = (double)histogram->counts[i];
+		if (histogram->counts[i] == 0)
+			continue;
+		uint64_t low = gd_histogram_bound(histogram, i);
+		highest = gd_histogram_bound(histogram, i + 1);
+		if (seen + count >= rank) {
+			double within = (rank - seen) / count;
+			return low + (uint64_t)(within * (double)(highest - low));
+		}
+		seen += count;
+	}
+	/* Among what was too long to be counted in a bucket. */
+	return histogram->overflow > 0 ? gd_histogram_bound(histogram, histogram->n) : highest;
+}

@@ -1,0 +1,3 @@
+module totals
+
+go 1.19
