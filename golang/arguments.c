@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "golang/inltree.h"
 
 /* The encoding: cmd/compile emitArgInfo, internal/abi TraceArgs*. */
 enum {
@@ -13,7 +14,12 @@ enum {
 	OFFSET_TOO_LARGE = 0xfb,
 };
 
-enum { FUNCDATA_ARG_INFO = 5, FUNCDATA_ARG_LIVE_INFO = 6, PCDATA_ARG_LIVE_INDEX = 3 };
+enum {
+	FUNCDATA_ARG_INFO = 5,
+	FUNCDATA_ARG_LIVE_INFO = 6,
+	PCDATA_INLTREE_INDEX = 2,
+	PCDATA_ARG_LIVE_INDEX = 3,
+};
 
 static void put_form(struct gd_arguments *a, struct gd_arguments_room *room, const char *text)
 {
@@ -80,16 +86,37 @@ void gd_arguments_decode(const uint8_t *info, size_t info_len, const uint8_t *li
 	ret->text_max = ret->form_len + ret->n * (GD_ARGUMENTS_HEX_MAX + 1);
 }
 
-void gd_arguments_of(struct gd_symbols *symbols, const struct gd_site *site, bool exact,
-                     struct gd_arguments_room *room, struct gd_arguments *ret)
+/*
+ * The pc whose liveness the release asks for.  Until 1.20 that is where the walk through inlined
+ * calls ended: the outermost call.
+ */
+static uint64_t liveness_pc(struct gd_memory *memory, int minor, const struct gd_site *site,
+                            bool exact)
+{
+	const struct gd_pclntab *tab = &site->module->pclntab;
+	uint64_t pc = exact || site->pc == site->entry ? site->pc : site->pc - 1;
+	for (unsigned i = 1; i < site->n_lines && minor < 21; i++) {
+		struct gd_inlined call;
+		int32_t index = gd_pclntab_pcdata(tab, &site->func, PCDATA_INLTREE_INDEX, pc);
+		if (index < 0 || gd_inltree_read(memory, site->module->gofunc, tab, &site->func,
+		                                 index, &call, NULL) < 0)
+			break;
+		pc = site->entry + (uint64_t)(int64_t)call.parent_pc;
+	}
+	return pc;
+}
+
+void gd_arguments_of(struct gd_memory *memory, struct gd_symbols *symbols, int minor,
+                     const struct gd_site *site, bool exact, struct gd_arguments_room *room,
+                     struct gd_arguments *ret)
 {
 	uint8_t info[GD_ARGUMENTS_ENCODED_MAX];
 	int n = gd_symbols_funcdata(symbols, site, FUNCDATA_ARG_INFO, info, sizeof(info), NULL);
 	if (n < 0)
 		n = 0;
-	uint64_t pc = exact || site->pc == site->entry ? site->pc : site->pc - 1;
 	int32_t index = gd_pclntab_pcdata(&site->module->pclntab, &site->func,
-	                                  PCDATA_ARG_LIVE_INDEX, pc);
+	                                  PCDATA_ARG_LIVE_INDEX,
+	                                  liveness_pc(memory, minor, site, exact));
 	/* 32 bytes hold the bits of all values an uint8_t can count */
 	uint8_t live[4096];
 	size_t want = index > 0 ? (size_t)index + 32 : 1;

@@ -38,9 +38,13 @@ struct gd_arguments_room {
 	char form[GD_ARGUMENTS_FORM_MAX];
 };
 
-/* Those of the site's physical function.  None (n and form_len 0) when there is no description. */
-void gd_arguments_of(struct gd_symbols *symbols, const struct gd_site *site, bool exact,
-                     struct gd_arguments_room *room, struct gd_arguments *ret);
+/*
+ * Those of the site's physical function.  None (n and form_len 0) when there is no description.
+ * minor: of the Go release, which decides at which pc it asks for liveness where calls were inlined.
+ */
+void gd_arguments_of(struct gd_memory *memory, struct gd_symbols *symbols, int minor,
+                     const struct gd_site *site, bool exact, struct gd_arguments_room *room,
+                     struct gd_arguments *ret);
 
 /* Decodes the description itself; foreign bytes.  live may be NULL: all values are live. */
 void gd_arguments_decode(const uint8_t *info, size_t info_len, const uint8_t *live,

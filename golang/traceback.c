@@ -162,7 +162,7 @@ static __attribute__((noinline)) const struct site_text *make_text(struct gd_tra
 {
 	struct gd_arguments_room room;
 	struct gd_arguments a;
-	gd_arguments_of(tb->go->symbols, site, exact, &room, &a);
+	gd_arguments_of(tb->go->memory, tb->go->symbols, tb->minor, site, exact, &room, &a);
 	GD_BUF struct gd_buf text = GD_BUF_INIT(SITE_TEXT_MAX);
 	size_t size = sizeof(struct site_text) + site->n_lines * sizeof(struct line_text);
 	size_t list_bytes = a.n * sizeof(*a.list);
