@@ -4,7 +4,7 @@
  * proves nothing at the moment (no thread runs a goroutine, no collection has ended) is open and
  * stays as it is.
  *
- * The target runs meanwhile, so no test wants all of its samples: nine of ten do.
+ * The target runs meanwhile, so no test wants all of its samples to fit.
  */
 #include "golang/calibrate.h"
 
@@ -21,8 +21,6 @@
 enum {
 	WINDOW = 640, /* bytes read of a g or m; everything calibrated lies in them */
 	SAMPLES_MAX = 256,
-	WHAT_FITS = 10, /* tenths that must fit ... */
-	NEEDED = 9,     /* ... this many */
 };
 
 struct sample {
@@ -63,12 +61,14 @@ static uint32_t half(const struct sample *sample, int32_t at)
 	return at >= 0 && at + 4 <= WINDOW ? gd_load_u32(sample->bytes + at) : 0;
 }
 
-/* Of so many samples that could tell so many fit. */
+/* Of so many samples that could tell so many fit: nine of ten prove, less than half refute. */
 static enum gd_shape verdict(size_t fit, size_t of)
 {
 	if (of == 0)
 		return GD_SHAPE_OPEN;
-	return fit * WHAT_FITS >= of * NEEDED ? GD_SHAPE_RIGHT : GD_SHAPE_WRONG;
+	if (fit * 10 >= of * 9)
+		return GD_SHAPE_RIGHT;
+	return fit * 2 < of ? GD_SHAPE_WRONG : GD_SHAPE_OPEN;
 }
 
 static bool take(struct calibrator *c, struct list *list, uint64_t addr)
@@ -351,25 +351,6 @@ static enum gd_shape fits_procid(const struct calibrator *c, int32_t at)
 	return starting > 1 + c->ms.n / 8 ? GD_SHAPE_WRONG : verdict(fit, c->ms.n - starting);
 }
 
-/* Nothing, or a goroutine which says that it runs on this thread. */
-static enum gd_shape fits_curg(const struct calibrator *c, int32_t at)
-{
-	size_t fit = 0, none = 0;
-	uint64_t back;
-
-	for (size_t i = 0; i < c->ms.n; i++) {
-		uint64_t g = word(&c->ms.at[i], at);
-		if (g == 0)
-			none++;
-		else if (g % 8 == 0 &&
-		         gd_memory_read_u64(c->input->memory, g + (uint64_t)c->layout.g_m, &back,
-		                            NULL) == 0 &&
-		         back == c->ms.at[i].addr)
-			fit++;
-	}
-	return verdict(fit, c->ms.n - none);
-}
-
 static const struct sample *find(const struct list *list, uint64_t addr)
 {
 	for (size_t i = 0; i < list->n; i++)
@@ -378,7 +359,37 @@ static const struct sample *find(const struct list *list, uint64_t addr)
 	return NULL;
 }
 
-/* Nothing, or a P; no P twice. */
+static bool read_word(const struct calibrator *c, uint64_t base, int32_t at, uint64_t *ret)
+{
+	return gd_memory_read_u64(c->input->memory, base + (uint64_t)at, ret, NULL) == 0;
+}
+
+/*
+ * Nothing, or a goroutine which says that it runs on this thread.  Both change all the time: read
+ * anew, and left out when they change under our hands.  A P says of its thread what a g says, at the
+ * same distance in some releases.
+ */
+static enum gd_shape fits_curg(const struct calibrator *c, int32_t at)
+{
+	size_t fit = 0, could = 0;
+	uint64_t g, back, again;
+
+	for (size_t i = 0; i < c->ms.n; i++) {
+		uint64_t m = c->ms.at[i].addr;
+		if (!read_word(c, m, at, &g) || g == 0)
+			continue;
+		bool is = g % 8 == 0 && find(&c->ps, g) == NULL &&
+		          read_word(c, g, c->layout.g_m, &back) && back == m;
+		if (!read_word(c, m, at, &again) || again != g)
+			continue;
+		could++;
+		if (is)
+			fit++;
+	}
+	return verdict(fit, could);
+}
+
+/* Nothing, or a P. */
 static enum gd_shape fits_p(const struct calibrator *c, int32_t at)
 {
 	size_t fit = 0, none = 0;
@@ -387,7 +398,7 @@ static enum gd_shape fits_p(const struct calibrator *c, int32_t at)
 		uint64_t p = word(&c->ms.at[i], at);
 		if (p == 0)
 			none++;
-		else if (find(&c->ps, p) != NULL && !repeated(&c->ms, i, at))
+		else if (find(&c->ps, p) != NULL)
 			fit++;
 	}
 	return verdict(fit, c->ms.n - none);
