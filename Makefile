@@ -158,6 +158,7 @@ main :=
 
 # One binary per source file: tests/test_<folder>_<file>.c
 tests := \
+	tests/test_golang_runtime.c \
 	tests/test_archive_archive.c \
 	tests/test_archive_verify.c \
 	tests/test_base_buf.c \
@@ -217,6 +218,7 @@ c_victims := \
 go_victims := states quiet churn symbols totals
 # The tests that look at Go victims; only they wait for the toolchains.
 go_tests := \
+	tests/test_golang_runtime.c \
 	tests/test_golang_calibrate.c \
 	tests/test_golang_globals.c \
 	tests/test_golang_symbols.c
