@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/text.h"
 #include "collectors/proc_net.h"
 
 /* Reading these tables takes the kernel's locks bucket by bucket; nobody waits longer for them. */
@@ -146,6 +147,24 @@ static bool match_unix(struct search *search, const struct table *table, const c
 	return true;
 }
 
+/* Families of which only the inode is of interest, which is the last column. */
+static bool match_last_word(struct search *search, const struct table *table, const char *line,
+                            size_t n)
+{
+	uint64_t inode;
+	while (n > 0 && line[n - 1] == ' ')
+		n--;
+	const char *blank = n > 0 ? memrchr(line, ' ', n) : NULL;
+	if (blank == NULL || !gd_text_u64(blank + 1, NULL, 10, &inode) || inode == 0)
+		return false;
+	struct gd_proc_socket *first = find(search->sockets, inode);
+	if (first == NULL || first->found)
+		return false;
+	struct gd_json json = begin_line(search, first, table->protocol);
+	end_line(&json);
+	return true;
+}
+
 /* Goes through one table in pieces; a longer line than the window cannot be the kernel's. */
 static int search_table(struct search *search, const struct table *table, struct gd_error *err)
 {
@@ -181,10 +200,18 @@ static int search_table(struct search *search, const struct table *table, struct
 	return 0;
 }
 
+/* The tables of connections last: the kernel goes through every bucket of its hash, twice, which
+ * takes milliseconds on an idle host.  They are not read when all sockets were found before. */
 static const struct table tables[] = {
-	{ "net/tcp", "tcp", match_inet, false },   { "net/tcp6", "tcp6", match_inet, true },
-	{ "net/udp", "udp", match_inet, false },   { "net/udp6", "udp6", match_inet, true },
 	{ "net/unix", "unix", match_unix, false },
+	{ "net/udp", "udp", match_inet, false },
+	{ "net/udp6", "udp6", match_inet, true },
+	{ "net/netlink", "netlink", match_last_word, false },
+	{ "net/packet", "packet", match_last_word, false },
+	{ "net/raw", "raw", match_inet, false },
+	{ "net/raw6", "raw6", match_inet, true },
+	{ "net/tcp", "tcp", match_inet, false },
+	{ "net/tcp6", "tcp6", match_inet, true },
 };
 
 static struct gd_outcome search_tables(struct search *search)
@@ -201,7 +228,7 @@ static struct gd_outcome search_tables(struct search *search)
 	return outcome;
 }
 
-/* Netlink, packet and vsock sockets, and those of other network namespaces. */
+/* Of rarer families (vsock, ...), and those of other network namespaces. */
 static void put_the_rest(struct search *search)
 {
 	for (size_t i = 0; i < search->sockets->n; i++) {
