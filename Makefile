@@ -158,7 +158,6 @@ main :=
 
 # One binary per source file: tests/test_<folder>_<file>.c
 tests := \
-	tests/test_golang_runtime.c \
 	tests/test_archive_archive.c \
 	tests/test_archive_verify.c \
 	tests/test_base_buf.c \
@@ -175,11 +174,15 @@ tests := \
 	tests/test_collectors_proc_cgroup_tree.c \
 	tests/test_collectors_proc_net.c \
 	tests/test_collectors_proc_redact.c \
+	tests/test_golang_buildinfo.c \
 	tests/test_golang_calibrate.c \
 	tests/test_golang_globals.c \
 	tests/test_golang_histogram.c \
 	tests/test_golang_layout.c \
+	tests/test_golang_moduledata.c \
+	tests/test_golang_pclntab.c \
 	tests/test_golang_profile.c \
+	tests/test_golang_runtime.c \
 	tests/test_golang_symbols.c \
 	tests/test_target_build_id.c \
 	tests/test_target_container.c \
@@ -218,9 +221,12 @@ c_victims := \
 go_victims := states quiet churn symbols totals
 # The tests that look at Go victims; only they wait for the toolchains.
 go_tests := \
-	tests/test_golang_runtime.c \
+	tests/test_golang_buildinfo.c \
 	tests/test_golang_calibrate.c \
 	tests/test_golang_globals.c \
+	tests/test_golang_moduledata.c \
+	tests/test_golang_pclntab.c \
+	tests/test_golang_runtime.c \
 	tests/test_golang_symbols.c
 
 # tests/fuzz/fuzz_<name>.c, its inputs in tests/fuzz/corpus/<name>/

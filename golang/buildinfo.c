@@ -23,10 +23,7 @@ enum {
 static const char magic[] = "\xff Go buildinf:";
 enum { MAGIC_BYTES = sizeof(magic) - 1 };
 
-enum { CHUNK_BYTES = 1 << 20, VERSION_MAX = 1 << 10, MODINFO_MAX = 16 << 20 };
-
-/* Data of one program that is looked through; the block is near its start. */
-static const uint64_t SCAN_MAP_MAX = UINT64_C(64) << 20;
+enum { VERSION_MAX = 1 << 10, MODINFO_MAX = 16 << 20 };
 
 /* ---- making the answer ---------------------------------------------------------------------------- */
 
@@ -163,18 +160,18 @@ static int read_block(struct gd_memory *memory, uint64_t addr, struct gd_buildin
 
 struct scan {
 	struct gd_memory *memory;
-	uint8_t *chunk;
 	struct gd_buildinfo *ret;
 	struct gd_error bad; /* what was wrong with the first block */
 };
 
 /* 1: found; 0: not here; -ESRCH, -ENOMEM. */
-static int scan_chunk(struct scan *scan, uint64_t at, size_t n)
+static int scan_bytes(uint64_t at, const uint8_t *bytes, size_t n, void *arg)
 {
-	const uint8_t *p = scan->chunk;
-	const uint8_t *end = scan->chunk + n;
+	struct scan *scan = arg;
+	const uint8_t *p = bytes;
+	const uint8_t *end = bytes + n;
 	while ((p = memmem(p, (size_t)(end - p), magic, MAGIC_BYTES)) != NULL) {
-		uint64_t addr = at + (uint64_t)(p - scan->chunk);
+		uint64_t addr = at + (uint64_t)(p - bytes);
 		p++;
 		if (addr % BLOCK_ALIGN != 0)
 			continue; /* the constant in a program that looks for build info itself */
@@ -190,48 +187,20 @@ static int scan_chunk(struct scan *scan, uint64_t at, size_t n)
 	return 0;
 }
 
-static int scan_map(struct scan *scan, const struct gd_map *map)
-{
-	uint64_t end = map->end;
-	if (end - map->start > SCAN_MAP_MAX)
-		end = map->start + SCAN_MAP_MAX;
-	for (uint64_t at = map->start; at < end;) {
-		size_t want = end - at < CHUNK_BYTES ? (size_t)(end - at) : CHUNK_BYTES;
-		ssize_t got = gd_memory_read_some(scan->memory, at, scan->chunk, want);
-		if (got < 0)
-			return (int)got;
-		/* chunks are multiples of the alignment, so no magic straddles two */
-		int r = scan_chunk(scan, at, (size_t)got);
-		if (r != 0)
-			return r;
-		at = (size_t)got == want ? at + want :
-		                           ((at + (uint64_t)got) & ~UINT64_C(4095)) + 4096;
-	}
-	return 0;
-}
-
 int gd_buildinfo_find(struct gd_memory *memory, const struct gd_maps *maps,
                       struct gd_buildinfo *ret, struct gd_error *err)
 {
-	GD_FREE uint8_t *chunk = malloc(CHUNK_BYTES);
-	if (chunk == NULL)
-		return gd_fail_errno(err, -ENOMEM, "build info");
-	struct scan scan = { .memory = memory, .chunk = chunk, .ret = ret };
+	struct scan scan = { .memory = memory, .ret = ret };
 	int r = 0;
-	for (int pass = 0; pass < 2 && r == 0; pass++)
-		for (size_t i = 0; i < maps->n && r == 0; i++)
-			if (pass == 0 ? gd_program_is_data(maps, maps->list + i)
-			              : gd_program_is_unpacked(maps, maps->list + i))
-				r = scan_map(&scan, maps->list + i);
-	if (r < 0)
-		return gd_fail_errno(err, r, "looking for build info");
+	for (int what = GD_PROGRAM_FILES; what <= GD_PROGRAM_UNPACKED && r == 0; what++)
+		r = gd_program_scan(memory, maps, (enum gd_program_data)what, 0, scan_bytes, &scan,
+		                    err);
 	if (r > 0)
 		return 0;
-	if (scan.bad.code != 0) {
-		if (err != NULL)
-			*err = scan.bad;
-		return -EBADMSG;
-	}
+	if (r < 0)
+		return gd_fail_errno(err, r, "looking for build info");
+	if (scan.bad.code != 0)
+		return gd_fail(err, -EBADMSG, "%s", scan.bad.msg);
 	return gd_fail(err, -ENOENT, "no Go build info in this process");
 }
 

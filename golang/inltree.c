@@ -5,7 +5,7 @@
 
 #include "base/bytes.h"
 
-enum { FUNCDATA_INLTREE = 3 };
+enum { FUNCDATA_INLTREE = 3, PCDATA_INLTREE_INDEX = 2 };
 
 int gd_inltree_read(struct gd_memory *memory, uint64_t gofunc, const struct gd_pclntab *tab,
                     const struct gd_func *func, int32_t index, struct gd_inlined *ret,
@@ -55,11 +55,15 @@ static bool plausible(const struct gd_pclntab *tab, const struct gd_func *func,
 	return name[0] != '\0' && name[0] != '?';
 }
 
-/* Every tree has a record 0. */
+/*
+ * Every tree has a record 0, and a call comes after the one it was inlined into: so record 0 was
+ * called by the physical function itself, where no record is in force.  That also tells the right
+ * base from one that is off by a record.
+ */
 enum gd_inltree_proof gd_inltree_prove(struct gd_memory *memory, uint64_t gofunc,
                                        const struct gd_pclntab *tab)
 {
-	enum { TREES_ENOUGH = 64, TREES_FEW = 4, FUNCS_MAX = 20000 };
+	enum { TREES_ENOUGH = 128, TREES_FEW = 4, FUNCS_MAX = 20000 };
 	unsigned good = 0;
 	if (gofunc == 0)
 		return GD_INLTREE_WRONG;
@@ -70,7 +74,9 @@ enum gd_inltree_proof gd_inltree_prove(struct gd_memory *memory, uint64_t gofunc
 		    gd_pclntab_funcdata(tab, &func, FUNCDATA_INLTREE) == UINT32_MAX)
 			continue;
 		if (gd_inltree_read(memory, gofunc, tab, &func, 0, &call, NULL) < 0 ||
-		    !plausible(tab, &func, &call))
+		    !plausible(tab, &func, &call) ||
+		    gd_pclntab_pcdata(tab, &func, PCDATA_INLTREE_INDEX,
+		                      func.entry + (uint64_t)call.parent_pc) >= 0)
 			return GD_INLTREE_WRONG;
 		good++;
 	}

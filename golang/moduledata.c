@@ -32,16 +32,12 @@ enum {
 /* The tables of the largest programs known have some 100 MiB. */
 static const uint64_t PCLNTAB_MAX = UINT64_C(512) << 20;
 
-/* Writable data of one executable that we look through; the largest seen had a few MiB. */
-static const uint64_t SCAN_MAP_MAX = UINT64_C(64) << 20;
-
-enum { CHUNK_BYTES = 1 << 20, CANDIDATES_MAX = 64 };
+enum { CANDIDATES_MAX = 64 };
 
 struct scan {
 	struct gd_memory *memory;
 	const struct gd_maps *maps;
 	struct gd_modules *found;
-	uint8_t *chunk;
 	uint64_t tables_bytes;  /* read so far */
 	unsigned candidates;
 	struct gd_error bad; /* why the first candidate was none */
@@ -130,48 +126,20 @@ static int try_module(struct scan *scan, uint64_t addr, const uint8_t *p, struct
 }
 
 /* -ESRCH when the target went away, else 0: what is bad about a candidate is kept in scan->bad. */
-static int scan_map(struct scan *scan, const struct gd_map *map)
+static int scan_bytes(uint64_t addr, const uint8_t *bytes, size_t n, void *arg)
 {
-	uint64_t end = map->end;
-	if (end - map->start > SCAN_MAP_MAX)
-		end = map->start + SCAN_MAP_MAX;
-	for (uint64_t at = map->start; at < end;) {
-		size_t want = end - at < CHUNK_BYTES ? (size_t)(end - at) : CHUNK_BYTES;
-		ssize_t got = gd_memory_read_some(scan->memory, at, scan->chunk, want);
-		if (got < 0)
-			return (int)got;
-		size_t n = (size_t)got;
-		for (size_t i = 0; i + FIRST_BYTES <= n; i += 8) {
-			if (!looks_like_moduledata(scan->chunk + i))
-				continue;
-			if (++scan->candidates > CANDIDATES_MAX)
-				return 0;
-			struct gd_error err = { 0 };
-			int r = try_module(scan, at + i, scan->chunk + i, &err);
-			if (r == -ESRCH)
-				return r;
-			if (r < 0 && scan->bad.code == 0)
-				scan->bad = err;
-		}
-		/* records may straddle chunks; behind an unreadable page we go on */
-		if (n < want)
-			at = ((at + n) & ~UINT64_C(4095)) + 4096;
-		else
-			at += at + n == end ? n : n - (FIRST_BYTES - 8);
-	}
-	return 0;
-}
-
-static int scan_maps(struct scan *scan,
-                     bool (*wanted)(const struct gd_maps *maps, const struct gd_map *map))
-{
-	for (size_t i = 0; i < scan->maps->n; i++) {
-		const struct gd_map *map = scan->maps->list + i;
-		if (!wanted(scan->maps, map))
+	struct scan *scan = arg;
+	for (size_t i = 0; i + FIRST_BYTES <= n; i += 8) {
+		if (!looks_like_moduledata(bytes + i))
 			continue;
-		int r = scan_map(scan, map);
-		if (r < 0)
+		if (++scan->candidates > CANDIDATES_MAX)
+			return 1;
+		struct gd_error err = { 0 };
+		int r = try_module(scan, addr + i, bytes + i, &err);
+		if (r == -ESRCH)
 			return r;
+		if (r < 0 && scan->bad.code == 0)
+			scan->bad = err;
 	}
 	return 0;
 }
@@ -193,17 +161,18 @@ static void put_runtime_first(struct gd_modules *modules)
 int gd_modules_find(struct gd_memory *memory, const struct gd_maps *maps, struct gd_modules *ret,
                     struct gd_error *err)
 {
-	GD_FREE uint8_t *chunk = malloc(CHUNK_BYTES);
 	GD_FREE struct gd_modules *found = calloc(1, sizeof(*found));
-	if (chunk == NULL || found == NULL)
+	if (found == NULL)
 		return gd_fail_errno(err, -ENOMEM, "Go modules");
-	struct scan scan = { .memory = memory, .maps = maps, .found = found, .chunk = chunk };
-	int r = scan_maps(&scan, gd_program_is_data);
-	if (r == 0 && found->n == 0)
-		r = scan_maps(&scan, gd_program_is_unpacked);
+	struct scan scan = { .memory = memory, .maps = maps, .found = found };
+	int r = 0;
+	for (int what = GD_PROGRAM_FILES; what <= GD_PROGRAM_UNPACKED && r == 0 && found->n == 0;
+	     what++)
+		r = gd_program_scan(memory, maps, (enum gd_program_data)what, FIRST_BYTES,
+		                    scan_bytes, &scan, err);
 	if (r < 0) {
 		gd_modules_deinit(found);
-		return gd_fail_errno(err, r, "looking for Go modules");
+		return gd_error_wrap(err, r, "Go modules");
 	}
 	if (found->n == 0 && scan.bad.code != 0) {
 		if (err != NULL)

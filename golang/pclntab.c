@@ -189,27 +189,34 @@ static bool func_with_name_off(const struct gd_pclntab *tab, uint32_t name_off,
 /*
  * Looking for the name's bytes first and then for the function that refers to them is much faster
  * than comparing the name of every function: both walks are sequential.  A name can occur without a
- * function (it was inlined everywhere), and then only once.
+ * function (it was inlined everywhere).  It can also occur twice: functions that Go and assembly
+ * call have a second entry for the other calling convention, made by the compiler and marked as a
+ * wrapper, which is the highest id in every release.
  */
 bool gd_pclntab_func_named(const struct gd_pclntab *tab, const char *name, struct gd_func *ret)
 {
+	enum { HITS_MAX = 4 };
 	const uint8_t *names = tab->data + tab->funcname_off;
 	const uint8_t *end = tab->data + (tab->cu_off > tab->funcname_off ? tab->cu_off : tab->len);
-	const uint8_t *p = names;
+	const uint8_t *hit = names;
 	size_t n = strlen(name) + 1; /* with its NUL */
-	for (unsigned tries = 0; tries < 4;) {
-		const uint8_t *hit = memmem(p, (size_t)(end - p), name, n);
+	bool found = false;
+	for (unsigned hits = 0; hits < HITS_MAX; hit++) {
+		struct gd_func func;
+		hit = memmem(hit, (size_t)(end - hit), name, n);
 		if (hit == NULL)
-			return false;
-		p = hit + 1;
+			break;
 		if (hit != names && hit[-1] != '\0')
 			continue; /* the end of a longer name */
-		tries++;
-		if (hit - names <= INT32_MAX &&
-		    func_with_name_off(tab, (uint32_t)(hit - names), ret))
-			return true;
+		hits++;
+		if (hit - names > INT32_MAX ||
+		    !func_with_name_off(tab, (uint32_t)(hit - names), &func) ||
+		    (found && func.func_id >= ret->func_id))
+			continue;
+		*ret = func;
+		found = true;
 	}
-	return false;
+	return found;
 }
 
 static const char *string_at(const struct gd_pclntab *tab, uint64_t off)

@@ -1,6 +1,7 @@
 #include "tests/go_target.h"
 
 #include <fcntl.h>
+#include <gelf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,68 @@ void go_target_ok(const struct go_target *go, long r, const struct gd_error *err
 	if (r >= 0)
 		return;
 	go_target_fail(go, "%s:%d: %ld (%s)", file, line, r, err->msg);
+}
+
+/* Where the file's addresses were loaded: the first mapping of a PIE stands for address 0. */
+static uint64_t load_bias(const struct go_target *go, Elf *elf)
+{
+	GElf_Ehdr header;
+	GElf_Phdr first = { 0 };
+	struct gd_target *target = go->target;
+	assert_non_null(gelf_getehdr(elf, &header));
+	for (int i = 0; i < header.e_phnum && first.p_type != PT_LOAD; i++)
+		assert_non_null(gelf_getphdr(elf, i, &first));
+	for (size_t i = 0; i < target->maps.n; i++)
+		if (strstr(target->maps.list[i].path, target->comm) != NULL)
+			return target->maps.list[i].start - (first.p_vaddr & ~UINT64_C(4095));
+	return 0;
+}
+
+size_t go_target_symbols(const struct go_target *go, go_target_symbol_fn *each, void *arg)
+{
+	size_t n = 0;
+	(void)elf_version(EV_CURRENT);
+	Elf *elf = elf_begin(go->target->fds.exe_fd, ELF_C_READ, NULL);
+	assert_non_null(elf);
+	uint64_t bias = load_bias(go, elf);
+	for (Elf_Scn *section = NULL; (section = elf_nextscn(elf, section)) != NULL;) {
+		GElf_Shdr header;
+		GElf_Sym symbol;
+		assert_non_null(gelf_getshdr(section, &header));
+		if (header.sh_type != SHT_SYMTAB)
+			continue;
+		Elf_Data *data = elf_getdata(section, NULL);
+		for (int i = 0; gelf_getsym(data, i, &symbol) != NULL; i++) {
+			const char *name = elf_strptr(elf, header.sh_link, symbol.st_name);
+			if (symbol.st_value == 0 || name == NULL)
+				continue;
+			each(name, symbol.st_value + bias, GELF_ST_TYPE(symbol.st_info) == STT_FUNC,
+			     arg);
+			n++;
+		}
+	}
+	(void)elf_end(elf);
+	return n;
+}
+
+struct wanted {
+	const char *name;
+	uint64_t addr;
+};
+
+static void take_wanted(const char *name, uint64_t addr, bool function, void *arg)
+{
+	struct wanted *wanted = arg;
+	(void)function;
+	if (strcmp(name, wanted->name) == 0)
+		wanted->addr = addr;
+}
+
+uint64_t go_target_symbol(const struct go_target *go, const char *name)
+{
+	struct wanted wanted = { .name = name };
+	(void)go_target_symbols(go, take_wanted, &wanted);
+	return wanted.addr;
 }
 
 static void run(struct go_target *go, const char *path, void (*check)(struct go_target *go))

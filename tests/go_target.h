@@ -23,6 +23,16 @@ struct go_target {
  */
 void go_target_each(const char *name, void (*check)(struct go_target *go));
 
+/*
+ * The ELF symbols of a victim that still has them, as the linker named them and at their run-time
+ * addresses.  Returns how many there were: 0 when it is stripped.
+ */
+typedef void go_target_symbol_fn(const char *name, uint64_t addr, bool function, void *arg);
+size_t go_target_symbols(const struct go_target *go, go_target_symbol_fn *each, void *arg);
+
+/* The address of one of them, 0 when there is none of that name. */
+uint64_t go_target_symbol(const struct go_target *go, const char *name);
+
 /* Asserts that r is not negative; says which release and variant when it is. */
 #define go_assert_ok(go, r, err) go_target_ok((go), (r), (err), __FILE__, __LINE__)
 void go_target_ok(const struct go_target *go, long r, const struct gd_error *err, const char *file,

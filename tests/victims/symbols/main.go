@@ -5,6 +5,7 @@
 //	pc	HEX	FUNCTION	FILE	LINE       and what runtime.CallersFrames says of it, innermost first
 //	at	HEX	FUNCTION	ENTRY	FILE	LINE   runtime.FuncForPC of an address in the text
 //	chain	HEX	DEPTH FUNCTION FILE LINE   one frame of all that is inlined at an address
+//	build	LINE                               of debug.ReadBuildInfo, the Go version first
 package main
 
 import (
@@ -12,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 )
 
@@ -74,7 +76,18 @@ func walk() {
 	}
 }
 
+func build() {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		panic("no build info")
+	}
+	for _, line := range strings.Split(strings.TrimSuffix(info.String(), "\n"), "\n") {
+		fmt.Fprintf(out, "build\t%s\n", line)
+	}
+}
+
 func main() {
+	build()
 	stacks()
 	walk()
 	fmt.Fprintln(out, "ready")
