@@ -104,10 +104,19 @@ uploader := \
 	uploader/sigv4.c \
 	uploader/uploader.c
 report := \
+	report/facts.c \
+	report/facts_runtime.c \
 	report/groups.c \
+	report/heap.c \
+	report/lines.c \
+	report/places.c \
 	report/scan.c \
+	report/show.c \
+	report/show_json.c \
 	report/stacks.c \
 	report/standard.c \
+	report/summary.c \
+	report/warnings.c \
 	report/words.c
 
 collectors := \
@@ -151,6 +160,7 @@ cli := \
 	cli/doctor.c \
 	cli/extract.c \
 	cli/list.c \
+	cli/show.c \
 	cli/verify.c
 
 # The mains.  godiag-capture is the same binary under another name.
@@ -171,6 +181,8 @@ tests := \
 	tests/test_base_sm.c \
 	tests/test_base_text.c \
 	tests/test_base_units.c \
+	tests/test_collectors_proc.c \
+	tests/test_collectors_proc_cgroup.c \
 	tests/test_collectors_proc_cgroup_tree.c \
 	tests/test_collectors_proc_net.c \
 	tests/test_collectors_proc_redact.c \
@@ -179,11 +191,19 @@ tests := \
 	tests/test_golang_globals.c \
 	tests/test_golang_histogram.c \
 	tests/test_golang_layout.c \
+	tests/test_golang_memstats.c \
 	tests/test_golang_moduledata.c \
+	tests/test_golang_operands.c \
+	tests/test_golang_pacer.c \
 	tests/test_golang_pclntab.c \
 	tests/test_golang_profile.c \
+	tests/test_golang_reference.c \
 	tests/test_golang_runtime.c \
+	tests/test_golang_scheduler.c \
+	tests/test_golang_shapes.c \
+	tests/test_golang_stats.c \
 	tests/test_golang_symbols.c \
+	tests/test_golang_ticks.c \
 	tests/test_target_build_id.c \
 	tests/test_target_container.c \
 	tests/test_target_identity.c \
@@ -216,6 +236,7 @@ integration :=
 # Programs with a known state for tests to look at: tests/victims/<name>.c, and tests/victims/<name>/
 # built by each Go release of tests/victims/releases.
 c_victims := \
+	household \
 	life \
 	uffd
 go_victims := states quiet churn symbols totals
@@ -224,10 +245,15 @@ go_tests := \
 	tests/test_golang_buildinfo.c \
 	tests/test_golang_calibrate.c \
 	tests/test_golang_globals.c \
+	tests/test_golang_memstats.c \
 	tests/test_golang_moduledata.c \
 	tests/test_golang_pclntab.c \
+	tests/test_golang_reference.c \
 	tests/test_golang_runtime.c \
-	tests/test_golang_symbols.c
+	tests/test_golang_scheduler.c \
+	tests/test_golang_stats.c \
+	tests/test_golang_symbols.c \
+	tests/test_golang_ticks.c
 
 # tests/fuzz/fuzz_<name>.c, its inputs in tests/fuzz/corpus/<name>/
 fuzzers := maps redact stat
@@ -385,6 +411,9 @@ $(out)/tests/test_%: $(out)/tests/test_%.o $(harness:%.c=$(out)/%.o) $(out)/libg
 
 # Archives for tests to read, damage and repair.
 $(out)/tests/test_archive_archive $(out)/tests/test_archive_verify: $(out)/tests/archives.o
+
+# What collectors wrote, kept in memory.
+$(out)/tests/test_collectors_proc $(out)/tests/test_collectors_proc_cgroup: $(out)/tests/kept.o
 
 # A real S3 server that verifies signatures; a release of Go that cannot build it means a skip.
 $(VICTIMS)/versitygw:

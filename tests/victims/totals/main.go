@@ -119,19 +119,30 @@ func send(to chan<- int) {
 
 func receive(from <-chan int) int { return <-from }
 
-func serve() {
-	var line [4096]byte
-	for {
-		n, err := syscall.Read(0, line[:])
-		if n <= 0 || err != nil {
+var line [4096]byte
+
+// readLine must not allocate.
+func readLine() []byte {
+	for n := 0; n < len(line); n++ {
+		if r, _ := syscall.Read(0, line[n:n+1]); r <= 0 {
 			os.Exit(0)
 		}
-		if n > 1 && line[0] == 'm' {
+		if line[n] == '\n' {
+			return line[:n]
+		}
+	}
+	panic("a line too long")
+}
+
+func serve() {
+	for {
+		command := readLine()
+		if command[0] == 'm' {
 			runtime.ReadMemStats(&said.stats)
 			said.times++
 			continue
 		}
-		words := strings.Fields(string(line[:n]))
+		words := strings.Fields(string(command))
 		if err := writeProfile(words[1], words[2]); err != nil {
 			fmt.Println(err)
 		} else {
