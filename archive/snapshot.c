@@ -138,7 +138,12 @@ static void put_cost(struct gd_json *j, const struct gd_snapshot *s)
 
 void gd_snapshot_write(const struct gd_snapshot *s, struct gd_json *j)
 {
-	gd_json_object(j, NULL);
+	gd_snapshot_put(s, j, NULL);
+}
+
+void gd_snapshot_put(const struct gd_snapshot *s, struct gd_json *j, const char *key)
+{
+	gd_json_object(j, key);
 	gd_json_u64(j, "format", GD_SNAPSHOT_FORMAT);
 	gd_json_string(j, "id", s->id);
 	gd_json_string(j, "godiag_version", or_empty(s->godiag_version));

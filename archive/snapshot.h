@@ -90,6 +90,8 @@ void gd_artifact_row_deinit(struct gd_artifact_row *row);
 
 void gd_snapshot_deinit(struct gd_snapshot *snapshot);
 void gd_snapshot_write(const struct gd_snapshot *snapshot, struct gd_json *json);
+/* The same object as a member of another one. */
+void gd_snapshot_put(const struct gd_snapshot *snapshot, struct gd_json *json, const char *key);
 
 /* Foreign bytes: unknown keys are ignored, missing ones are 0 or "". -EBADMSG. */
 int gd_snapshot_parse(const char *text, size_t len, struct gd_snapshot *ret, struct gd_error *err);

@@ -289,6 +289,7 @@ static int fill_list(struct gd_groups *g, struct gd_error *err)
 			                 .waiting = state->waiting, .depth = stack->depth,
 			                 .n_frames = stack->n_frames };
 		memcpy(to->frames, stack->frames, sizeof(to->frames));
+		to->via = stack->via != NULL ? stack->via : "";
 		to->created_by = from->created_by != NULL ? from->created_by : "";
 		to->state = gd_words_keep(w->words, state->name, strlen(state->name));
 		if (to->state == NULL)

@@ -102,12 +102,22 @@ static bool is_standard(const struct gd_scan_text *function)
 	return gd_groups_is_standard(name);
 }
 
+/* "main.main.gowrap2": what the compiler puts around `go f(x)`; says nothing that f does not. */
+static bool is_wrapper(const struct gd_scan_text *function)
+{
+	size_t n = function->n;
+	while (n > 0 && function->at[n - 1] >= '0' && function->at[n - 1] <= '9')
+		n--;
+	return n >= 7 && n < function->n && memcmp(function->at + n - 7, ".gowrap", 7) == 0;
+}
+
 uint32_t gd_stacks_read(struct gd_stacks *s, struct gd_scan *scan)
 {
 	struct raw_frame own[GD_GROUP_FRAMES];
 	struct raw_frame any[GD_GROUP_FRAMES];
 	size_t n_own = 0;
 	size_t n_any = 0;
+	struct gd_scan_text via = { "", 0 };
 	struct gd_stack stack = { .hash = UINT64_C(0xcbf29ce484222325) };
 	(void)gd_scan_array(scan);
 	while (gd_scan_item(scan)) {
@@ -122,7 +132,10 @@ uint32_t gd_stacks_read(struct gd_stacks *s, struct gd_scan *scan)
 		stack.depth++;
 		if (n_any < GD_GROUP_FRAMES)
 			any[n_any++] = f;
-		if (n_own < GD_GROUP_FRAMES && !is_standard(&f.function))
+		bool standard = n_own < GD_GROUP_FRAMES && is_standard(&f.function);
+		if (n_own == 0 && standard)
+			via = f.function;
+		if (n_own < GD_GROUP_FRAMES && !standard && !is_wrapper(&f.function))
 			own[n_own++] = f;
 	}
 	stack.hash ^= stack.hash >> 32;
@@ -135,6 +148,7 @@ uint32_t gd_stacks_read(struct gd_stacks *s, struct gd_scan *scan)
 	if (s->n >= GD_STACKS_MAX ||
 	    !keep_frames(s, stack.own ? own : any, stack.own ? n_own : n_any, &stack))
 		return 0;
+	stack.via = stack.own && via.n > 0 ? keep(s, &via) : NULL;
 	s->list[s->n] = stack;
 	*slot = s->n;
 	return s->n++;

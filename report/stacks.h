@@ -17,6 +17,7 @@
 struct gd_stack {
 	uint64_t hash;
 	struct gd_group_frame frames[GD_GROUP_FRAMES];
+	const char *via; /* NULL: none */
 	uint8_t n_frames;
 	bool own;
 	uint32_t depth;
