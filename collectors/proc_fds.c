@@ -16,13 +16,13 @@
 #define NAME "proc/fds.jsonl"
 #define FDS_MAX 200000
 /* fdinfo costs three system calls, the link one. */
-#define FDINFO_MAX 2000
+#define FDINFO_MAX 5000
 
 struct walk {
 	struct gd_proc *proc;
 	struct gd_buf lines;
 	struct gd_proc_sockets sockets;
-	size_t n;
+	size_t n, n_fdinfo;
 };
 
 static bool starts(const char *s, const char *prefix)
@@ -62,17 +62,18 @@ static const char *type_of(const char *link)
 }
 
 /*
- * For these the kernel's fdinfo goes through everything they watch, with the lock held that the
- * target needs to wait on them: not worth its flags.
+ * Of a socket it says nothing of interest, and there may be many.  For the others left out the
+ * kernel goes through everything they watch, with the lock held that the target needs to wait on
+ * them: not worth their flags.
  */
-static bool fdinfo_costs_the_target(const char *type)
+static bool wants_fdinfo(const char *type)
 {
-	static const char *const costly[] = { "epoll", "inotify", "fanotify", "io_uring", "bpf",
-		                              "perf_event", "anonymous" };
-	for (size_t i = 0; i < sizeof(costly) / sizeof(costly[0]); i++)
-		if (strcmp(type, costly[i]) == 0)
-			return true;
-	return false;
+	static const char *const without[] = { "socket", "epoll", "inotify", "fanotify", "io_uring",
+		                               "bpf", "perf_event", "anonymous" };
+	for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++)
+		if (strcmp(type, without[i]) == 0)
+			return false;
+	return true;
 }
 
 /* "pos:\t<decimal>\nflags:\t<octal>\n..." */
@@ -138,7 +139,7 @@ static int put_fd(struct walk *walk, int fd, struct gd_error *err)
 	if (len < 0)
 		return (int)len;
 	walk->n++;
-	if (walk->n <= FDINFO_MAX && !fdinfo_costs_the_target(type_of(link)))
+	if (wants_fdinfo(type_of(link)) && walk->n_fdinfo++ < FDINFO_MAX)
 		put_fdinfo(walk->proc, fd, &json);
 	gd_json_object_end(&json);
 	gd_json_line_end(&json);
@@ -172,10 +173,10 @@ static struct gd_outcome walk_fds(struct walk *walk, DIR *dir)
 			return walk->n > 0 ? gd_outcome_of(GD_GRADE_PARTIAL, &err)
 			                   : gd_proc_outcome(&err);
 	}
-	if (walk->n > FDINFO_MAX)
+	if (walk->n_fdinfo > FDINFO_MAX)
 		return gd_outcome(GD_GRADE_PARTIAL, -E2BIG,
 		                  "flags and positions of the first %d of %zu only", FDINFO_MAX,
-		                  walk->n);
+		                  walk->n_fdinfo);
 	return GD_OUTCOME_COMPLETE;
 }
 

@@ -17,7 +17,6 @@
 
 /* Beyond, only the line: five files for each of 100,000 threads would take seconds. */
 #define DETAILED_MAX 10000
-#define STACKS_MAX 2000
 
 struct walk {
 	struct gd_proc *proc;
@@ -78,9 +77,9 @@ static void put_stack(struct walk *walk, pid_t tid, const struct gd_stat *stat)
 	struct gd_error err = { 0 };
 	if (walk->stacks_outcome.grade >= GD_GRADE_SKIPPED)
 		return;
-	if (walk->n_seen > STACKS_MAX) {
+	if (walk->n_seen > DETAILED_MAX) {
 		walk->stacks_outcome = gd_outcome(GD_GRADE_PARTIAL, -E2BIG,
-		                                  "of the first %d threads only", STACKS_MAX);
+		                                  "of the first %d threads only", DETAILED_MAX);
 		return;
 	}
 	const char *stack = read_of(walk, tid, "stack", &err);
