@@ -256,7 +256,7 @@ go_tests := \
 	tests/test_golang_ticks.c
 
 # tests/fuzz/fuzz_<name>.c, its inputs in tests/fuzz/corpus/<name>/
-fuzzers := maps redact stat
+fuzzers := build_id maps proc_text redact stat
 
 pages := docs/godiag.1 docs/godiag-capture.1
 
