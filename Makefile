@@ -169,6 +169,7 @@ main :=
 # One binary per source file: tests/test_<folder>_<file>.c
 tests := \
 	tests/test_archive_archive.c \
+	tests/test_archive_faults.c \
 	tests/test_archive_verify.c \
 	tests/test_base_buf.c \
 	tests/test_base_bytes.c \
@@ -218,6 +219,7 @@ tests := \
 
 # Tests which make the n-th malloc, read, write... fail: linked with tests/fault.c (see tests/fault.h).
 fault_tests := \
+	tests/test_archive_faults.c \
 	tests/test_base_buf.c \
 	tests/test_base_io.c
 
@@ -256,7 +258,17 @@ go_tests := \
 	tests/test_golang_ticks.c
 
 # tests/fuzz/fuzz_<name>.c, its inputs in tests/fuzz/corpus/<name>/
-fuzzers := build_id maps proc_text redact stat
+fuzzers := \
+	build_id \
+	buildinfo \
+	globals \
+	maps \
+	pclntab \
+	proc_text \
+	profile \
+	redact \
+	scheduler \
+	stat
 
 pages := docs/godiag.1 docs/godiag-capture.1
 
@@ -410,7 +422,8 @@ $(out)/tests/test_%: $(out)/tests/test_%.o $(harness:%.c=$(out)/%.o) $(out)/libg
 		$(cmocka_libs)
 
 # Archives for tests to read, damage and repair.
-$(out)/tests/test_archive_archive $(out)/tests/test_archive_verify: $(out)/tests/archives.o
+$(patsubst %.c,$(out)/%,$(filter tests/test_archive_% tests/test_report_%,$(tests))): \
+	$(out)/tests/archives.o
 
 # What collectors wrote, kept in memory.
 $(out)/tests/test_collectors_proc $(out)/tests/test_collectors_proc_cgroup: $(out)/tests/kept.o

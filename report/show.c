@@ -298,6 +298,12 @@ static void show_missing(const struct show *s)
 	const size_t *n = s->summary->by_grade;
 	size_t missing = n[GD_GRADE_PARTIAL] + n[GD_GRADE_SKIPPED] + n[GD_GRADE_FAILED];
 	char line[200];
+	if (!s->summary->reader->has_snapshot) {
+		(void)snprintf(line, sizeof(line), "ARTIFACTS  %zu found, their grades are lost",
+		               a->n_artifacts);
+		heading(s, line);
+		return;
+	}
 	(void)snprintf(line, sizeof(line),
 	               "ARTIFACTS  %zu complete, %zu partial, %zu skipped, %zu failed",
 	               n[GD_GRADE_COMPLETE], n[GD_GRADE_PARTIAL], n[GD_GRADE_SKIPPED],
@@ -352,7 +358,8 @@ int gd_report_show(const struct gd_reader *reader, FILE *out, bool color, unsign
 	show_process(&s);
 	show_heap(&s);
 	show_missing(&s);
-	show_cost(&s);
+	if (reader->has_snapshot)
+		show_cost(&s);
 	gd_summary_deinit(&summary);
 	return 0;
 }

@@ -57,13 +57,24 @@ static void check_archive(struct gd_summary *s)
 
 /* --- goroutines -------------------------------------------------------------------------------- */
 
+/* Without the directories of the import path: the place in the file says the rest. */
+static const char *short_name(const char *function)
+{
+	const char *end = function + strcspn(function, "[(");
+	const char *from = end;
+	while (from > function && from[-1] != '/')
+		from--;
+	return from;
+}
+
 /* "main.(*Store).Get (store.go:23)" */
 static void name_place(char *to, size_t size, const struct gd_place *place)
 {
 	char function[160];
 	char where[120];
 	const struct gd_group_frame *frame = place->frame;
-	gd_text_escape(function, sizeof(function), frame->function, strlen(frame->function));
+	const char *name = short_name(frame->function);
+	gd_text_escape(function, sizeof(function), name, strlen(name));
 	gd_summary_place(where, sizeof(where), frame);
 	(void)snprintf(to, size, "%s%s%s%s", function, where[0] != '\0' ? " (" : "", where,
 	               where[0] != '\0' ? ")" : "");
