@@ -32,7 +32,9 @@ struct line_text {
 struct site_text {
 	unsigned n_lines;
 	unsigned n_shown;
-	bool plain;                   /* no line depends on its neighbours */
+	bool plain;                   /* no line depends on its neighbours... */
+	bool begins_with_wrapper;     /* ...but the innermost, if what it calls raises a panic */
+	bool ends_raising;            /* the outermost does */
 	bool prints_arguments;        /* the outermost line is shown */
 	uint32_t head_len;            /* of the shown lines up to the arguments */
 	uint32_t tail_at, tail_len;   /* from the arguments to the end of the outermost line */
@@ -137,12 +139,16 @@ static void put_all(const struct gd_traceback *tb, const struct gd_site *site,
 	st->plain = true;
 	for (unsigned i = 0; i < site->n_lines; i++) {
 		classify(tb, &site->lines[i], &st->lines[i]);
-		st->plain = st->plain && !st->lines[i].wrapper && !st->lines[i].gopanic;
+		if (st->lines[i].gopanic ||
+		    (i > 0 && st->lines[i].wrapper && st->lines[i - 1].raises))
+			st->plain = false;
 		if (st->lines[i].shown) {
 			put_line(tb, site, i, &st->lines[i], to);
 			st->n_shown++;
 		}
 	}
+	st->begins_with_wrapper = st->lines[0].wrapper;
+	st->ends_raising = st->lines[last].raises;
 	st->prints_arguments = st->lines[last].shown;
 	st->head_len = (uint32_t)to->len;
 	st->tail_at = (uint32_t)to->len;
@@ -336,7 +342,7 @@ static void put_until_1_20(struct gd_traceback *tb, const struct gd_goroutine *g
 
 static void put_frames(struct gd_traceback *tb, const struct gd_goroutine *g, struct gd_buf *out)
 {
-	bool plain = true;
+	bool plain = true, callee_raises = false;
 	uint64_t n = 0;
 	for (size_t f = 0; f < g->n_frames; f++) {
 		const struct site_text *st = text_of(tb, g->frames[f].site, g->frames[f].exact);
@@ -345,7 +351,8 @@ static void put_frames(struct gd_traceback *tb, const struct gd_goroutine *g, st
 			return;
 		}
 		tb->texts[f] = st;
-		plain = plain && st->plain;
+		plain = plain && st->plain && !(callee_raises && st->begins_with_wrapper);
+		callee_raises = st->ends_raising;
 		n += st->n_shown;
 	}
 	/* by far most: nothing to count, nothing left out */
