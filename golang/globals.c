@@ -268,6 +268,9 @@ void gd_globals_by_operands(const struct gd_modules *modules, struct gd_memory *
 /* Chunks overlap by the largest struct tested, so that none is cut. */
 enum { CHUNK_WORDS = 1 << 17, OVERLAP_WORDS = 1 << 14 };
 
+/* A hostile process can make every word of it look promising: one scan gives up after about a second. */
+static const uint64_t SCAN_READS_MAX = UINT64_C(1) << 20;
+
 /* Data that large is a program's own table, the runtime's variables have some 200 KiB. */
 static const uint64_t SCAN_MAX = UINT64_C(32) << 20;
 
@@ -347,17 +350,20 @@ static bool scan_range(struct scan *scan, const struct gd_range *range)
 	return false;
 }
 
-static uint64_t scan_for(const struct gd_shapes *shapes, enum gd_global which, uint64_t *words)
+static uint64_t scan_for(const struct gd_shapes *known, enum gd_global which, uint64_t *words)
 {
-	const struct gd_module *module = &shapes->modules->list[0];
+	const struct gd_module *module = &known->modules->list[0];
+	uint64_t reads_left = SCAN_READS_MAX;
+	struct gd_shapes shapes = *known;
 	const struct { unsigned section; const struct gd_range *range; } ranges[] = {
 		{ NOPTRDATA, &module->noptrdata },
 		{ DATA, &module->data },
 		{ BSS, &module->bss },
 		{ NOPTRBSS, &module->noptrbss },
 	};
-	struct scan scan = { .shapes = shapes, .which = which, .words = words };
+	struct scan scan = { .shapes = &shapes, .which = which, .words = words };
 
+	shapes.reads_left = &reads_left;
 	for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
 		if ((sections_of(which) & ranges[i].section) != 0 && scan_range(&scan, ranges[i].range))
 			break;

@@ -8,17 +8,27 @@
 #define SPANS_MAX (UINT64_C(1) << 36)
 #define PCS_MAX 1100 /* debug.profstackdepth is at most 1024 */
 
+static bool may_read(const struct gd_shapes *s)
+{
+	if (s->reads_left == NULL)
+		return true;
+	if (*s->reads_left == 0)
+		return false;
+	(*s->reads_left)--;
+	return true;
+}
+
 /* A field of a struct in the target; false when the release has none or memory is not there. */
 static bool u64_of(const struct gd_shapes *s, uint64_t base, int32_t field, uint64_t *ret)
 {
-	return base != 0 && field >= 0 &&
+	return base != 0 && field >= 0 && may_read(s) &&
 	       gd_memory_read_u64(s->memory, base + (uint64_t)field, ret, NULL) == 0;
 }
 
 static bool i32_of(const struct gd_shapes *s, uint64_t base, int32_t field, int32_t *ret)
 {
 	uint32_t v;
-	if (base == 0 || field < 0 ||
+	if (base == 0 || field < 0 || !may_read(s) ||
 	    gd_memory_read_u32(s->memory, base + (uint64_t)field, &v, NULL) < 0)
 		return false;
 	*ret = (int32_t)v;
@@ -37,14 +47,14 @@ static bool is_slice(const struct slice *slice, uint64_t max)
 
 static bool slice_at(const struct gd_shapes *s, uint64_t addr, uint64_t max, struct slice *ret)
 {
-	return addr != 0 && gd_memory_read(s->memory, addr, ret, sizeof(*ret), NULL) == 0 &&
+	return addr != 0 && may_read(s) &&
+	       gd_memory_read(s->memory, addr, ret, sizeof(*ret), NULL) == 0 &&
 	       is_slice(ret, max);
 }
 
 static bool element(const struct gd_shapes *s, const struct slice *slice, uint64_t i, uint64_t *ret)
 {
-	return gd_memory_read_u64(s->memory, slice->ptr + 8 * i, ret, NULL) == 0 && *ret % 8 == 0 &&
-	       *ret >= 4096;
+	return u64_of(s, slice->ptr + 8 * i, 0, ret) && *ret % 8 == 0 && *ret >= 4096;
 }
 
 /*
@@ -97,13 +107,19 @@ static enum gd_shape test_allgs(const struct gd_shapes *s, uint64_t addr)
 
 size_t gd_shapes_threads(const struct gd_shapes *s, uint64_t addr)
 {
-	uint64_t m, g0, back, next;
-	size_t n = 0;
+	uint64_t m, g0, back, next, met = 0;
+	size_t n = 0, turn = 1;
 
-	if (addr == 0 || gd_memory_read_u64(s->memory, addr, &m, NULL) < 0)
+	if (!u64_of(s, addr, 0, &m))
 		return 0;
-	/* The ceiling bounds a cycle. */
-	for (; m != 0 && n < GD_SHAPES_THREADS_MAX; m = next, n++) {
+	for (; m != 0 && n < GD_SHAPES_THREADS_MAX; m = next) {
+		/* Brent: who meets the one noted at the last power of two goes round. */
+		if (m == met)
+			return 0;
+		if (++n == turn) {
+			turn *= 2;
+			met = m;
+		}
 		if (m % 8 != 0 || !u64_of(s, m, s->layout->m_g0, &g0) || g0 % 8 != 0 ||
 		    !u64_of(s, g0, s->layout->g_m, &back) || back != m ||
 		    !u64_of(s, m, s->layout->m_alllink, &next))
@@ -230,7 +246,7 @@ static enum gd_shape test_buckets(const struct gd_shapes *s, uint64_t addr, uint
 	const struct gd_layout *l = s->layout;
 	uint64_t bucket, typ, hash, size, n, pcs[PCS_MAX];
 
-	if (addr == 0 || addr % 8 != 0 || gd_memory_read_u64(s->memory, addr, &bucket, NULL) < 0)
+	if (addr % 8 != 0 || !u64_of(s, addr, 0, &bucket))
 		return GD_SHAPE_WRONG;
 	if (bucket == 0)
 		return GD_SHAPE_OPEN;

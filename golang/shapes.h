@@ -21,7 +21,9 @@ struct gd_shapes {
 	const struct gd_modules *modules;
 	const struct gd_layout *layout;
 	/* What other tests lean on; 0: not known (then they are weaker or say "open"). */
-	uint64_t allm, allp, build_version;
+	uint64_t allm, allp;
+	/* NULL, or how many more reads all tests together may do; then everything is "wrong". */
+	uint64_t *reads_left;
 };
 
 enum gd_shape gd_shapes_test(const struct gd_shapes *shapes, enum gd_global which, uint64_t addr);
