@@ -164,14 +164,20 @@ cli := \
 	cli/verify.c
 
 # The mains.  godiag-capture is the same binary under another name.
-main :=
+main := cli/main.c
 
 # One binary per source file: tests/test_<folder>_<file>.c
 tests := \
 	tests/test_archive_archive.c \
+	tests/test_archive_extract.c \
 	tests/test_archive_faults.c \
+	tests/test_archive_output.c \
+	tests/test_archive_snapshot.c \
 	tests/test_archive_verify.c \
+	tests/test_report_groups.c \
+	tests/test_report_scan.c \
 	tests/test_base_buf.c \
+	tests/test_cli_capture.c \
 	tests/test_base_bytes.c \
 	tests/test_base_clock.c \
 	tests/test_base_error.c \
