@@ -168,16 +168,14 @@ main := cli/main.c
 
 # One binary per source file: tests/test_<folder>_<file>.c
 tests := \
+	tests/test_agent_capture.c \
 	tests/test_archive_archive.c \
 	tests/test_archive_extract.c \
 	tests/test_archive_faults.c \
 	tests/test_archive_output.c \
 	tests/test_archive_snapshot.c \
 	tests/test_archive_verify.c \
-	tests/test_report_groups.c \
-	tests/test_report_scan.c \
 	tests/test_base_buf.c \
-	tests/test_cli_capture.c \
 	tests/test_base_bytes.c \
 	tests/test_base_clock.c \
 	tests/test_base_error.c \
@@ -188,6 +186,8 @@ tests := \
 	tests/test_base_sm.c \
 	tests/test_base_text.c \
 	tests/test_base_units.c \
+	tests/test_cli_capture.c \
+	tests/test_collectors_build.c \
 	tests/test_collectors_proc.c \
 	tests/test_collectors_proc_cgroup.c \
 	tests/test_collectors_proc_cgroup_tree.c \
@@ -211,6 +211,8 @@ tests := \
 	tests/test_golang_stats.c \
 	tests/test_golang_symbols.c \
 	tests/test_golang_ticks.c \
+	tests/test_report_groups.c \
+	tests/test_report_scan.c \
 	tests/test_target_build_id.c \
 	tests/test_target_container.c \
 	tests/test_target_identity.c \
