@@ -212,7 +212,9 @@ tests := \
 	tests/test_golang_symbols.c \
 	tests/test_golang_ticks.c \
 	tests/test_report_groups.c \
+	tests/test_report_heap.c \
 	tests/test_report_scan.c \
+	tests/test_report_show.c \
 	tests/test_target_build_id.c \
 	tests/test_target_container.c \
 	tests/test_target_identity.c \

@@ -94,7 +94,6 @@ static enum state open_target(struct capture *c)
 	}
 	if (c->target->memory == NULL) {
 		c->error = c->target->mem_error;
-		(void)gd_error_wrap(&c->error, c->error.code, "pid %d", pid);
 		return fail(c, c->error.code == -ESRCH ? GD_EXIT_GONE : GD_EXIT_PERMISSION);
 	}
 	gd_subject_fill(c->target, c->snapshot);
@@ -351,4 +350,9 @@ enum gd_exit gd_capture_run(const struct gd_capture_options *options,
 void gd_capture_result_deinit(struct gd_capture_result *result)
 {
 	gd_snapshot_deinit(&result->snapshot);
+}
+
+int gd_capture_check_states(struct gd_error *err)
+{
+	return gd_sm_check(states, sizeof(states) / sizeof(*states), err);
 }

@@ -43,3 +43,6 @@ struct gd_capture_result {
 enum gd_exit gd_capture_run(const struct gd_capture_options *options,
                             struct gd_capture_result *ret, struct gd_error *err);
 void gd_capture_result_deinit(struct gd_capture_result *result);
+
+/* Whether the table of states makes sense (see gd_sm_check); for the test suite. */
+int gd_capture_check_states(struct gd_error *err);

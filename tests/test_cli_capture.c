@@ -180,7 +180,7 @@ static void another_users_process_needs_rights(void **state)
 	RUN run = capture_in(dir, getpid(), NULL, NULL, become_nobody);
 	if (run.status == 127)
 		test_skip("nobody may not execute our build: its directory is closed to others");
-	expect(&run, GD_EXIT_PERMISSION, "sudo", 0);
+	expect(&run, GD_EXIT_PERMISSION, "run as root", 0);
 }
 
 static void a_native_process_gives_everything_but_go(void **state)
@@ -272,6 +272,35 @@ static void the_last_line_is_path_and_digest(void **state)
 	assert_int_equal(strncmp(gd_buf_str(&run.out), fresh_dir(), strlen(fresh_dir())), 0);
 }
 
+static void an_interrupt_at_any_moment_leaves_whole_archives(void **state)
+{
+	(void)state;
+	char number[16];
+	int interrupted = 0;
+	int archives = 0;
+	char dir[4096];
+	(void)snprintf(dir, sizeof(dir), "%s", fresh_dir());
+	(void)snprintf(number, sizeof(number), "%d", (int)getpid());
+	for (int i = 0; i < 60 && (interrupted < 3 || i < 20); i++) {
+		const char *argv[] = { "godiag-capture", "--pid", number, "--output", dir, NULL };
+		RUN run = start(argv, NULL);
+		(void)usleep((useconds_t)(i % 20) * 1000 + 2000);
+		(void)kill(run.pid, SIGINT);
+		finish(&run);
+		/* 128 + SIGINT: before it could install its handler */
+		bool early = run.status == 128 + SIGINT;
+		if (!early && run.status != GD_EXIT_COMPLETE)
+			assert_int_equal(run.status, GD_EXIT_INTERRUPTED);
+		if (run.out.len > 0) {
+			expect_verifies(&run);
+			archives++;
+			interrupted += strstr(gd_buf_str(&run.err), "interrupted") != NULL;
+		}
+	}
+	assert_int_equal(count_files(dir), archives);
+	assert_true(interrupted > 0);
+}
+
 static void an_upload_that_fails_keeps_the_archive(void **state)
 {
 	(void)state;
@@ -294,6 +323,7 @@ int main(void)
 		test_case(a_full_directory_leaves_nothing_torn),
 		test_case(usage_errors_say_what_to_write),
 		test_case(the_last_line_is_path_and_digest),
+		test_case(an_interrupt_at_any_moment_leaves_whole_archives),
 		test_case(an_upload_that_fails_keeps_the_archive),
 	};
 	return test_run(tests);
