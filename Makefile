@@ -269,9 +269,12 @@ go_tests := \
 
 # tests/fuzz/fuzz_<name>.c, its inputs in tests/fuzz/corpus/<name>/
 fuzzers := \
+	archive \
 	build_id \
 	buildinfo \
 	globals \
+	goroutine_lines \
+	manifest \
 	maps \
 	pclntab \
 	proc_text \
@@ -335,16 +338,24 @@ probed := -Wduplicated-cond -Wlogical-op -Wuse-after-free=3 -Warray-bounds=2 \
 # Goals that compile nothing must work on a machine that has nothing yet.
 goals := $(or $(MAKECMDGOALS),all)
 ifneq ($(filter-out clean help demo layers layout uninstall,$(goals)),)
+needs := $(packages) $(if $(filter check test-programs headers analyze,$(goals)),cmocka)
+here := $(shell pkg-config --exists $(needs) && echo yes)
+# Who asks for the tests on a new machine gets what they need, once.
+ifeq ($(here)$(filter check,$(goals)),check)
+$(info libraries are missing, running ./setup.sh check)
+here := $(shell ./setup.sh check >&2; pkg-config --exists $(needs) && echo yes)
+endif
+ifeq ($(here),)
+$(shell pkg-config --print-errors --exists $(needs))
+$(error libraries are missing: ./setup.sh installs them, and ./setup.sh check what tests need)
+endif
+package_cflags := $(shell pkg-config --cflags $(packages))
+package_libs := $(shell pkg-config --libs $(packages))
 probed := $(shell for f in $(probed); do \
 	$(CC) -Werror $$f -fsyntax-only -x c /dev/null >/dev/null 2>&1 && echo "$$f"; done)
-package_cflags := $(shell pkg-config --print-errors --cflags $(packages) || echo missing)
-ifneq ($(filter missing,$(package_cflags)),)
-$(error libraries are missing: run ./setup.sh, which installs them with apt)
-endif
-package_libs := $(shell pkg-config --libs $(packages)) -lm
 endif
 # Only tests need cmocka, so only they ask for it, once.
-cmocka_libs = $(eval cmocka_libs := $$(shell pkg-config --print-errors --libs cmocka))$(cmocka_libs)
+cmocka_libs = $(eval cmocka_libs := $$(shell pkg-config --libs cmocka))$(cmocka_libs)
 
 ifeq ($(SAN),)
 harden := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong
@@ -534,7 +545,7 @@ $(out)/tests/fuzz/libfuzzer_%: $(out)/tests/fuzz/fuzz_%.o $(out)/libgodiag.a
 
 # On a machine that has nothing yet the demo installs, builds, and shows one capture.
 demo:
-	@PID='$(PID)' MAKE='$(MAKE)' bash tests/demo/run.sh
+	@PID='$(PID)' BUILD='$(BUILD)' MAKE='$(MAKE)' bash tests/demo/run.sh
 
 bench: all victims
 	@$(test_env) bash tests/bench/run.sh
