@@ -27,15 +27,34 @@ struct search {
 	size_t n;
 };
 
+/* Length of FF /2 (CALL through a register or memory, without prefixes), 0 when it is not that. */
+static size_t indirect_call_bytes(const uint8_t *code)
+{
+	unsigned mod = code[1] >> 6, rm = code[1] & 7;
+	if (code[0] != 0xff || (code[1] >> 3 & 7) != 2)
+		return 0;
+	if (mod == 3)
+		return 2;
+	size_t n = rm == 4 ? 3 : 2;
+	if (mod == 1)
+		n += 1;
+	else if (mod == 2)
+		n += 4;
+	if (mod == 0 && (rm == 5 || (rm == 4 && (code[2] & 7) == 5)))
+		n += 4;
+	return n;
+}
+
 /*
- * Is there a CALL right before pc?  *target is its destination when it names one.  Encodings: E8
- * rel32, and FF /2 with a register or memory operand, 2 to 7 bytes long.
+ * Is there a CALL right before pc?  *target is its destination when it names one.  x86-64: E8 rel32,
+ * or FF /2 of 2 to 7 bytes.
  */
 static bool behind_call(struct search *s, uint64_t pc, uint64_t *target)
 {
-	uint8_t code[7];
+	enum { LONGEST = 7 };
+	uint8_t code[LONGEST + 2] = { 0 };
 	*target = 0;
-	if (gd_memory_read(s->memory, pc - sizeof(code), code, sizeof(code), NULL) < 0)
+	if (gd_memory_read(s->memory, pc - LONGEST, code, LONGEST, NULL) < 0)
 		return false;
 	if (code[2] == 0xe8) {
 		*target = pc + (uint64_t)(int64_t)(int32_t)gd_load_u32(code + 3);
@@ -43,8 +62,8 @@ static bool behind_call(struct search *s, uint64_t pc, uint64_t *target)
 			return true;
 	}
 	*target = 0;
-	for (size_t i = 0; i + 1 < sizeof(code); i++)
-		if (code[i] == 0xff && (code[i + 1] >> 3 & 7) == 2)
+	for (size_t n = 2; n <= LONGEST; n++)
+		if (indirect_call_bytes(code + LONGEST - n) == n)
 			return true;
 	return false;
 }
