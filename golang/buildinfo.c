@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "golang/operands.h"
 #include "golang/program.h"
 
 /*
@@ -206,38 +207,11 @@ int gd_buildinfo_find(struct gd_memory *memory, const struct gd_maps *maps,
 
 /* ---- without a block -------------------------------------------------------------------------------- */
 
-enum { SCHEDINIT_MAX = 16 << 10, OPERANDS_MAX = 256 };
+enum { SCHEDINIT_MAX = 16 << 10, OPERANDS_MAX = 1024 };
 
 /* The go command's frame around the module lines. */
 static const uint8_t frame_start[16] = { 0x30, 0x77, 0xaf, 0x0c, 0x92, 0x74, 0x08, 0x02,
 	                                 0x41, 0xe1, 0xc1, 0x07, 0xe6, 0xd6, 0x18, 0xe6 };
-
-/*
- * Where the instruction at p, if it is a 64-bit one with a RIP-relative operand, points to.  Not a
- * disassembler: it can be fooled by the middle of another instruction, so what it finds is only a
- * candidate.  0: none.
- */
-static uint64_t operand_of(const uint8_t *p, uint64_t addr)
-{
-	if ((p[0] & 0xf8) != 0x48 || (p[2] & 0xc7) != 0x05)
-		return 0;
-	unsigned immediate;
-	switch (p[1]) {
-	case 0x39: /* cmp m, r */
-	case 0x3b: /* cmp r, m */
-	case 0x89: /* mov m, r */
-	case 0x8b: /* mov r, m */
-	case 0x8d: /* lea */
-		immediate = 0;
-		break;
-	case 0x83: /* cmp m, imm8 */
-		immediate = 1;
-		break;
-	default:
-		return 0;
-	}
-	return addr + 7 + immediate + (uint64_t)(int64_t)(int32_t)gd_load_u32(p + 3);
-}
 
 static bool in_data(const struct gd_module *module, uint64_t addr)
 {
@@ -273,6 +247,7 @@ static int recover_from(const struct gd_module *module, struct gd_memory *memory
                         struct gd_buildinfo *ret, struct gd_error *err)
 {
 	uint8_t code[SCHEDINIT_MAX];
+	struct gd_operand operands[OPERANDS_MAX];
 	struct gd_buildinfo info = { 0 };
 	struct gd_func func;
 	if (!gd_pclntab_func_named(&module->pclntab, "runtime.schedinit", &func) ||
@@ -283,14 +258,12 @@ static int recover_from(const struct gd_module *module, struct gd_memory *memory
 	                                size < sizeof(code) ? (size_t)size : sizeof(code));
 	if (n < 0)
 		return gd_fail_errno(err, (int)n, "runtime.schedinit");
-	unsigned operands = 0;
-	for (ssize_t i = 0; i + 8 <= n && operands < OPERANDS_MAX; i++) {
-		uint64_t addr = operand_of(code + i, func.entry + (uint64_t)i);
-		if (addr == 0 || !in_data(module, addr))
+	size_t n_operands = gd_operands_of(code, (size_t)n, func.entry, operands, OPERANDS_MAX);
+	for (size_t i = 0; i < n_operands; i++) {
+		if (!in_data(module, operands[i].addr))
 			continue;
-		operands++;
-		try_variable(memory, addr, &info);
-		try_variable(memory, addr - 8, &info);
+		try_variable(memory, operands[i].addr, &info);
+		try_variable(memory, operands[i].addr - 8, &info);
 	}
 	if (info.version[0] == '\0') {
 		gd_buildinfo_deinit(&info);

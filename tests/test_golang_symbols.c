@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "tests/go_image.h"
 #include "tests/go_target.h"
 
@@ -443,6 +444,30 @@ static void the_cache_is_emptied_at_its_ceiling(void **state)
 	close_image(&image, &modules, symbols);
 }
 
+/* A dump of 100,000 goroutines asks some hundred addresses a million times. */
+static void a_known_address_is_answered_at_once(void **state)
+{
+	(void)state;
+	enum { LOOKUPS = 2000000 };
+	struct go_image image;
+	struct gd_modules modules;
+	unsigned lines = 0;
+	uint32_t random = 1;
+	go_image_make(&image, 24);
+	struct gd_symbols *symbols = open_image(&image, &modules);
+	int64_t start_ns = gd_clock_cpu_ns();
+	for (unsigned i = 0; i < LOOKUPS; i++) {
+		random = random * 1664525 + 1013904223;
+		lines += gd_symbols_site(symbols, text + (random >> 24), false)->n_lines;
+	}
+	int64_t ns = gd_clock_cpu_ns() - start_ns;
+	print_message("# %.1f million lookups a second\n", LOOKUPS * 1e3 / (double)ns);
+	assert_true(lines > LOOKUPS);
+	/* 30 million are promised; sanitizers and valgrind are slow */
+	assert_true(ns < INT64_C(2000000000));
+	close_image(&image, &modules, symbols);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -456,6 +481,7 @@ int main(void)
 		test_case(funcdata_is_read_up_to_the_end_of_memory),
 		test_case(an_answer_is_given_again_with_what_was_kept),
 		test_case(the_cache_is_emptied_at_its_ceiling),
+		test_case(a_known_address_is_answered_at_once),
 	};
 	return test_run(tests);
 }
