@@ -63,6 +63,9 @@ archive := \
 policies :=
 
 golang := \
+	golang/shapes_scan.c \
+	golang/calibrate_m.c \
+	golang/calibrate_g.c \
 	golang/arguments.c \
 	golang/buildinfo.c \
 	golang/calibrate.c \
@@ -243,7 +246,9 @@ go_harness := tests/go_image.c tests/go_target.c
 shared := tests/archives.c tests/fault.c tests/s3_server.c
 
 # Scripts around the real programs: exit 0 passed, 77 skipped.
-integration :=
+integration := \
+	tests/integration/archive_by_hand.sh \
+	tests/integration/archive_damage.sh
 
 # Programs with a known state for tests to look at: tests/victims/<name>.c, and tests/victims/<name>/
 # built by each Go release of tests/victims/releases.
@@ -350,7 +355,7 @@ $(shell pkg-config --print-errors --exists $(needs))
 $(error libraries are missing: ./setup.sh installs them, and ./setup.sh check what tests need)
 endif
 package_cflags := $(shell pkg-config --cflags $(packages))
-package_libs := $(shell pkg-config --libs $(packages))
+package_libs := $(shell pkg-config --libs $(packages)) -lm
 probed := $(shell for f in $(probed); do \
 	$(CC) -Werror $$f -fsyntax-only -x c /dev/null >/dev/null 2>&1 && echo "$$f"; done)
 endif

@@ -53,6 +53,8 @@ static void fixed(char *to, size_t size, const char *from)
 	size_t n = strlen(from);
 	if (n >= size)
 		n = size - 1;
+	while (n > 0 && (from[n] & 0xc0) == 0x80) /* not through the middle of a character */
+		n--;
 	memcpy(to, from, n);
 	to[n] = '\0';
 }

@@ -26,11 +26,14 @@ struct check {
 static void say(struct check *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void say(struct check *c, const char *fmt, ...)
 {
-	char sentence[600];
+	char text[600];
+	char sentence[1000];
 	va_list args;
 	va_start(args, fmt);
-	(void)vsnprintf(sentence, sizeof(sentence), fmt, args);
+	(void)vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
+	/* Names, notes and parsers' messages quote foreign bytes. */
+	gd_text_escape(sentence, sizeof(sentence), text, strlen(text));
 	c->verdict.problems++;
 	if (c->problem != NULL)
 		c->problem(c->arg, sentence);
@@ -213,12 +216,9 @@ static void check_listing(struct check *c)
 		say(c, "%s", r->trouble.msg);
 	for (size_t i = 0; r->has_manifest && i < m->n_layers; i++) {
 		if (gd_reader_blob(r, m->layers[i].digest) == NULL) {
-			char title[128];
-			gd_text_escape(title, sizeof(title), m->layers[i].title,
-			               strlen(m->layers[i].title));
 			c->verdict.blobs_missing++;
-			say(c, "blob %.12s: artifact %s: listed, but not in the file",
-			    m->layers[i].digest + 7, title);
+			say(c, "blob %.12s: artifact %.200s: listed, but not in the file",
+			    m->layers[i].digest + 7, m->layers[i].title);
 		}
 	}
 	for (size_t i = 0; r->has_manifest && r->has_snapshot && i < c->n_rows; i++)
@@ -231,12 +231,8 @@ static void check_listing(struct check *c)
 			    c->layers[i]->digest + 7);
 	if (!r->has_index)
 		say(c, "index.json is missing: the archive was never sealed, or lost its end");
-	if (r->has_snapshot && r->snapshot.repaired) {
-		char note[300];
-		const char *text = r->snapshot.repair_note;
-		gd_text_escape(note, sizeof(note), text, strlen(text));
-		say(c, "the archive was repaired: %s", note);
-	}
+	if (r->has_snapshot && r->snapshot.repaired)
+		say(c, "the archive was repaired: %s", r->snapshot.repair_note);
 }
 
 /* A document that can have only one form. */
@@ -296,9 +292,8 @@ static int find_nonzero(const struct check *c, uint64_t at, uint64_t end, uint64
 static int check_member(struct check *c, const struct gd_tarfile_member *m,
                         const struct gd_tarfile_walk *walk, struct gd_error *err)
 {
-	char name[256];
+	const char *name = m->name;
 	uint64_t at;
-	gd_text_escape(name, sizeof(name), m->name, strlen(m->name));
 	if (m->gap_at != m->header_at)
 		say(c, "bytes %" PRIu64 " to %" PRIu64 ": a damaged tar header and what followed it",
 		    m->gap_at, m->header_at);
