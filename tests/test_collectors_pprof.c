@@ -245,7 +245,7 @@ static void go_tool_pprof_shows_what_was_written(void **state)
 {
 	(void)state;
 	if (system("go version >/dev/null 2>&1") != 0)
-		skip();
+		test_skip("there is no go command");
 	struct memory_stream stream = memory_stream();
 	write_small_profile(&stream.base);
 	char path[] = "/tmp/godiag-test-XXXXXX";
@@ -272,12 +272,12 @@ static void go_tool_pprof_shows_what_was_written(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_profile_reads_back_field_by_field),
-		cmocka_unit_test(the_same_string_function_and_location_are_written_once),
-		cmocka_unit_test(more_strings_than_the_table_holds_still_make_a_valid_profile),
-		cmocka_unit_test(an_error_of_the_stream_is_reported_at_the_end),
-		cmocka_unit_test(go_tool_pprof_shows_what_was_written),
+	static const struct CMUnitTest tests[] = {
+		test_case(a_profile_reads_back_field_by_field),
+		test_case(the_same_string_function_and_location_are_written_once),
+		test_case(more_strings_than_the_table_holds_still_make_a_valid_profile),
+		test_case(an_error_of_the_stream_is_reported_at_the_end),
+		test_case(go_tool_pprof_shows_what_was_written),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return test_run(tests);
 }
