@@ -191,15 +191,24 @@ tests := \
 	tests/test_base_units.c \
 	tests/test_cli_capture.c \
 	tests/test_collectors_build.c \
+	tests/test_collectors_goroutines.c \
+	tests/test_collectors_known.c \
+	tests/test_collectors_pprof.c \
 	tests/test_collectors_proc.c \
 	tests/test_collectors_proc_cgroup.c \
 	tests/test_collectors_proc_cgroup_tree.c \
 	tests/test_collectors_proc_net.c \
 	tests/test_collectors_proc_redact.c \
+	tests/test_collectors_registers.c \
+	tests/test_golang_arguments.c \
 	tests/test_golang_buildinfo.c \
 	tests/test_golang_calibrate.c \
+	tests/test_golang_funcname.c \
+	tests/test_golang_gather.c \
 	tests/test_golang_globals.c \
+	tests/test_golang_goroutines.c \
 	tests/test_golang_histogram.c \
+	tests/test_golang_labels.c \
 	tests/test_golang_layout.c \
 	tests/test_golang_memstats.c \
 	tests/test_golang_moduledata.c \
@@ -208,12 +217,15 @@ tests := \
 	tests/test_golang_pclntab.c \
 	tests/test_golang_profile.c \
 	tests/test_golang_reference.c \
+	tests/test_golang_running.c \
 	tests/test_golang_runtime.c \
 	tests/test_golang_scheduler.c \
 	tests/test_golang_shapes.c \
 	tests/test_golang_stats.c \
 	tests/test_golang_symbols.c \
 	tests/test_golang_ticks.c \
+	tests/test_golang_traceback.c \
+	tests/test_golang_unwind.c \
 	tests/test_report_groups.c \
 	tests/test_report_heap.c \
 	tests/test_report_scan.c \
@@ -452,7 +464,8 @@ $(patsubst %.c,$(out)/%,$(filter tests/test_archive_% tests/test_report_%,$(test
 	$(out)/tests/archives.o
 
 # What collectors wrote, kept in memory.
-$(out)/tests/test_collectors_proc $(out)/tests/test_collectors_proc_cgroup: $(out)/tests/kept.o
+$(out)/tests/test_collectors_goroutines $(out)/tests/test_collectors_proc \
+	$(out)/tests/test_collectors_proc_cgroup: $(out)/tests/kept.o
 
 # A real S3 server that verifies signatures; a release of Go that cannot build it means a skip.
 $(VICTIMS)/versitygw:
