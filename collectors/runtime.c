@@ -41,6 +41,15 @@ struct parts {
 	bool has_stats, has_memstats, has_scheduler;
 };
 
+/* With GOGC=off and no limit the goal is some 8 EiB or 2^64 - 1 (which few JSON readers can hold). */
+static void write_goal(struct gd_json *j, const char *key, uint64_t bytes)
+{
+	if (bytes > UINT64_C(1) << 60)
+		gd_json_null(j, key);
+	else
+		gd_json_u64(j, key, bytes);
+}
+
 static void write_rate(struct gd_json *j, const char *key, struct gd_go *go, uint64_t addr)
 {
 	uint64_t rate;
@@ -113,8 +122,8 @@ static void write_gc(struct gd_json *j, const struct gd_stats *s)
 	if (s->pacer_error.code == 0) {
 		gd_json_u64(j, "heap_live", s->pacer.heap_live);
 		gd_json_u64(j, "heap_marked", s->pacer.heap_marked);
-		gd_json_u64(j, "heap_goal", s->heap_goal);
-		gd_json_u64(j, "heap_trigger", s->heap_trigger);
+		write_goal(j, "heap_goal", s->heap_goal);
+		write_goal(j, "heap_trigger", s->heap_trigger);
 	}
 	gd_json_bool(j, "torn", s->torn);
 	gd_json_u64(j, "pause_total_ns", s->pause_total_ns);
@@ -137,12 +146,13 @@ static void write_memstats(struct gd_json *j, const struct gd_memstats *m)
 		{ "MSpanInuse", m->mspan_inuse },     { "MSpanSys", m->mspan_sys },
 		{ "MCacheInuse", m->mcache_inuse },   { "MCacheSys", m->mcache_sys },
 		{ "BuckHashSys", m->buck_hash_sys },  { "GCSys", m->gc_sys },
-		{ "OtherSys", m->other_sys },         { "NextGC", m->next_gc },
+		{ "OtherSys", m->other_sys },
 	};
 	gd_json_object(j, "memstats");
 	gd_json_bool(j, "exact", m->exact);
 	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
 		gd_json_u64(j, members[i].key, members[i].value);
+	write_goal(j, "NextGC", m->next_gc);
 	gd_json_array(j, "BySize");
 	for (unsigned i = 1; i < GD_MEMSTATS_CLASSES; i++) {
 		if (m->by_size[i].mallocs == 0)
@@ -216,8 +226,10 @@ static void write_scheduler(struct gd_json *j, const struct gd_scheduler *s)
 	gd_json_i64(j, "runq", s->runq);
 	gd_json_bool(j, "stopping_the_world", s->gc_waiting);
 	gd_json_u64(j, "goid_generated", s->goid_generated);
-	if (s->mutex_wait_ns >= 0)
+	if (s->mutex_wait_ns >= 0) {
 		gd_json_i64(j, "mutex_wait_ns", s->mutex_wait_ns);
+		gd_json_i64(j, "runtime_lock_wait_ns", s->runtime_lock_wait_ns);
+	}
 	gd_json_array(j, "ps");
 	for (size_t i = 0; i < s->n_ps; i++)
 		write_p(j, s, &s->ps[i]);

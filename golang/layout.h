@@ -161,7 +161,9 @@
 	X(mspan_start_addr, "mspan", "startAddr")                                                  \
 	X(mspan_npages, "mspan", "npages")                                                         \
 	X(mheap_sweepgen, "mheap", "sweepgen")                                                     \
-	X(mspan_sweepgen, "mspan", "sweepgen")
+	X(mspan_sweepgen, "mspan", "sweepgen")                                                     \
+	X(sched_runtime_lock_wait, "schedt", "totalRuntimeLockWaitTime")                           \
+	X(m_lock_profile, "m", "mLockProfile")
 
 #define GD_ABSENT (-1)
 

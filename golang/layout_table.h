@@ -149,6 +149,8 @@ static const struct gd_layout layout_rows[] = {
 		.mspan_npages = 32,
 		.mheap_sweepgen = 65840,
 		.mspan_sweepgen = 88,
+		.sched_runtime_lock_wait = GD_ABSENT,
+		.m_lock_profile = GD_ABSENT,
 	},
 	{ /* since 1.18.4 */
 		.g_size = 392,
@@ -295,6 +297,8 @@ static const struct gd_layout layout_rows[] = {
 		.mspan_npages = 32,
 		.mheap_sweepgen = 65840,
 		.mspan_sweepgen = 88,
+		.sched_runtime_lock_wait = GD_ABSENT,
+		.m_lock_profile = GD_ABSENT,
 	},
 	{ /* since 1.18.9 */
 		.g_size = 392,
@@ -441,6 +445,8 @@ static const struct gd_layout layout_rows[] = {
 		.mspan_npages = 32,
 		.mheap_sweepgen = 65840,
 		.mspan_sweepgen = 88,
+		.sched_runtime_lock_wait = GD_ABSENT,
+		.m_lock_profile = GD_ABSENT,
 	},
 	{ /* since 1.19 */
 		.g_size = 392,
@@ -587,6 +593,8 @@ static const struct gd_layout layout_rows[] = {
 		.mspan_npages = 32,
 		.mheap_sweepgen = 65848,
 		.mspan_sweepgen = 88,
+		.sched_runtime_lock_wait = GD_ABSENT,
+		.m_lock_profile = GD_ABSENT,
 	},
 	{ /* since 1.19.4 */
 		.g_size = 392,
@@ -733,6 +741,8 @@ static const struct gd_layout layout_rows[] = {
 		.mspan_npages = 32,
 		.mheap_sweepgen = 65848,
 		.mspan_sweepgen = 88,
+		.sched_runtime_lock_wait = GD_ABSENT,
+		.m_lock_profile = GD_ABSENT,
 	},
 	{ /* since 1.20 */
 		.g_size = 392,
@@ -879,6 +889,8 @@ static const struct gd_layout layout_rows[] = {
 		.mspan_npages = 32,
 		.mheap_sweepgen = 65816,
 		.mspan_sweepgen = 88,
+		.sched_runtime_lock_wait = GD_ABSENT,
+		.m_lock_profile = GD_ABSENT,
 	},
 	{ /* since 1.21.0 */
 		.g_size = 408,
@@ -1025,6 +1037,8 @@ static const struct gd_layout layout_rows[] = {
 		.mspan_npages = 32,
 		.mheap_sweepgen = 65856,
 		.mspan_sweepgen = 96,
+		.sched_runtime_lock_wait = GD_ABSENT,
+		.m_lock_profile = GD_ABSENT,
 	},
 	{ /* since 1.22.0 */
 		.g_size = 424,
@@ -1171,6 +1185,8 @@ static const struct gd_layout layout_rows[] = {
 		.mspan_npages = 32,
 		.mheap_sweepgen = 65856,
 		.mspan_sweepgen = 88,
+		.sched_runtime_lock_wait = 6816,
+		.m_lock_profile = 624,
 	},
 	{ /* since 1.23.0 */
 		.g_size = 432,
@@ -1317,6 +1333,8 @@ static const struct gd_layout layout_rows[] = {
 		.mspan_npages = 32,
 		.mheap_sweepgen = 65856,
 		.mspan_sweepgen = 88,
+		.sched_runtime_lock_wait = 6816,
+		.m_lock_profile = 624,
 	},
 	{ /* since 1.23.12 */
 		.g_size = 432,
@@ -1463,6 +1481,8 @@ static const struct gd_layout layout_rows[] = {
 		.mspan_npages = 32,
 		.mheap_sweepgen = 65856,
 		.mspan_sweepgen = 88,
+		.sched_runtime_lock_wait = 6816,
+		.m_lock_profile = 648,
 	},
 	{ /* since 1.24.0 */
 		.g_size = 440,
@@ -1609,6 +1629,8 @@ static const struct gd_layout layout_rows[] = {
 		.mspan_npages = 32,
 		.mheap_sweepgen = 65856,
 		.mspan_sweepgen = 88,
+		.sched_runtime_lock_wait = 6816,
+		.m_lock_profile = 624,
 	},
 	{ /* since 1.24.6 */
 		.g_size = 440,
@@ -1755,6 +1777,8 @@ static const struct gd_layout layout_rows[] = {
 		.mspan_npages = 32,
 		.mheap_sweepgen = 65856,
 		.mspan_sweepgen = 88,
+		.sched_runtime_lock_wait = 6816,
+		.m_lock_profile = 648,
 	},
 	{ /* since 1.25.0 */
 		.g_size = 440,
@@ -1901,6 +1925,8 @@ static const struct gd_layout layout_rows[] = {
 		.mspan_npages = 32,
 		.mheap_sweepgen = 65856,
 		.mspan_sweepgen = 88,
+		.sched_runtime_lock_wait = 6840,
+		.m_lock_profile = 648,
 	},
 	{ /* since 1.26.0 */
 		.g_size = 456,
@@ -2047,6 +2073,8 @@ static const struct gd_layout layout_rows[] = {
 		.mspan_npages = 32,
 		.mheap_sweepgen = 65856,
 		.mspan_sweepgen = 88,
+		.sched_runtime_lock_wait = 6856,
+		.m_lock_profile = 680,
 	},
 	{ /* since 1.27.0 */
 		.g_size = 456,
@@ -2193,6 +2221,8 @@ static const struct gd_layout layout_rows[] = {
 		.mspan_npages = 32,
 		.mheap_sweepgen = 65856,
 		.mspan_sweepgen = 88,
+		.sched_runtime_lock_wait = 6856,
+		.m_lock_profile = 680,
 	},
 };
 

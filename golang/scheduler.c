@@ -91,7 +91,7 @@ static int read_sched(struct gd_go *go, struct gd_scheduler *s, struct gd_error 
 	struct record r;
 	r.len = REACH(l->sched_goidgen, l->sched_lastpoll, l->sched_mnext, l->sched_nmidle,
 	              l->sched_ngsys, l->sched_npidle, l->sched_nmspinning, runqsize,
-	              l->sched_gcwaiting, l->sched_total_mutex_wait);
+	              l->sched_gcwaiting, l->sched_total_mutex_wait, l->sched_runtime_lock_wait);
 	if (go->globals.sched == 0 || r.len == 0)
 		return gd_fail(err, -ENOENT, "runtime.sched was not found");
 	int e = gd_memory_read(go->memory, go->globals.sched, r.bytes, r.len, err);
@@ -110,6 +110,7 @@ static int read_sched(struct gd_go *go, struct gd_scheduler *s, struct gd_error 
 	s->mutex_wait_ns = l->sched_total_mutex_wait < 0
 	                           ? -1
 	                           : (int64_t)field(&r, l->sched_total_mutex_wait, 8);
+	s->runtime_lock_wait_ns = (int64_t)field(&r, l->sched_runtime_lock_wait, 8);
 	if (go->globals.gomaxprocs != 0) {
 		uint32_t n = 0;
 		(void)gd_memory_read_u32(go->memory, go->globals.gomaxprocs, &n, NULL);
@@ -228,7 +229,7 @@ static int read_m(struct gd_go *go, struct gd_scheduler *s, uint64_t addr, struc
 	const struct gd_layout *l = &go->layout;
 	struct record r;
 	r.len = REACH(l->m_procid, l->m_curg, l->m_p, l->m_id, l->m_incgo, l->m_ncgo, l->m_alllink,
-	              l->m_lockedg, l->m_spinning, l->m_blocked, l->m_locks);
+	              l->m_lockedg, l->m_spinning, l->m_blocked, l->m_locks, l->m_lock_profile);
 	int e = gd_memory_read(go->memory, addr, r.bytes, r.len, err);
 	if (e < 0)
 		return gd_error_wrap(err, e, "M");
@@ -245,6 +246,9 @@ static int read_m(struct gd_go *go, struct gd_scheduler *s, uint64_t addr, struc
 		.spinning = field(&r, l->m_spinning, 1) != 0,
 		.blocked = field(&r, l->m_blocked, 1) != 0,
 	};
+	/* Of threads that are gone the scheduler keeps the sum; m.mLockProfile.waitTime comes first. */
+	s->runtime_lock_wait_ns = (int64_t)((uint64_t)s->runtime_lock_wait_ns +
+	                                    field(&r, l->m_lock_profile, 8));
 	if (is_spare(go, field(&r, l->m_lockedg, 8)))
 		s->spares++;
 	*ret_next = field(&r, l->m_alllink, 8);

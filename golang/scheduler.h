@@ -53,7 +53,9 @@ struct gd_scheduler {
 	int32_t runq;            /* global run queue */
 	bool gc_waiting;         /* somebody stops the world */
 	int64_t last_poll_ns;    /* CLOCK_MONOTONIC of the last network poll; 0: one is under way */
+	/* The two add up to the metric /sync/mutex/wait/total:seconds. */
 	int64_t mutex_wait_ns;   /* all goroutines ever blocked on locks; -1 before Go 1.20 */
+	int64_t runtime_lock_wait_ns; /* threads ever waiting for the runtime's own; since 1.22 */
 	uint64_t goroutines;     /* as runtime.NumGoroutine counts: without the runtime's own */
 	uint64_t system_goroutines;
 	uint64_t by_status[GD_G_STATUSES]; /* of all records ever made, dead ones included */
