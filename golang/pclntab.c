@@ -22,6 +22,9 @@ enum {
 
 enum { FTAB_ENTRY_BYTES = 8 };
 
+/* Twenty times what the largest program known has; bounds every pass over all of them. */
+static const uint64_t FUNCS_MAX = UINT64_C(8) << 20;
+
 /* Longer than any symbol or path the Go tools make; bounds the work on a string without end. */
 enum { STRING_MAX = 1 << 16 };
 
@@ -90,11 +93,13 @@ int gd_pclntab_init(struct gd_pclntab *ret, uint8_t *data, size_t len, uint64_t 
 	}
 	/* one more entry than functions: the end of the last, without its second half */
 	tab.nfunc = gd_load_u64(data + HEADER_NFUNC);
-	if (tab.nfunc == 0 || tab.nfunc > UINT32_MAX ||
-	    tab.nfunc >= (len - tab.pcln_off) / FTAB_ENTRY_BYTES)
+	if (tab.nfunc == 0 || tab.nfunc >= (len - tab.pcln_off) / FTAB_ENTRY_BYTES)
 		return gd_fail(err, -EBADMSG,
 		               "pclntab: %" PRIu64 " functions cannot fit into %zu bytes", tab.nfunc,
 		               len - tab.pcln_off);
+	if (tab.nfunc > FUNCS_MAX)
+		return gd_fail(err, -E2BIG, "pclntab: %" PRIu64 " functions, our limit is %" PRIu64,
+		               tab.nfunc, FUNCS_MAX);
 	r = check_order(&tab, err);
 	if (r < 0)
 		return r;

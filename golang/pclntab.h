@@ -29,7 +29,7 @@ struct gd_pclntab {
 
 /*
  * Takes over `data` (malloc) on success.  -EBADMSG says which count or offset is impossible;
- * -ENOTSUP: a table of Go before 1.18.
+ * -ENOTSUP: a table of Go before 1.18; -E2BIG: more functions than 8 Mi.
  */
 int gd_pclntab_init(struct gd_pclntab *ret, uint8_t *data, size_t len, uint64_t text,
                     uint64_t etext, struct gd_error *err);

@@ -313,6 +313,24 @@ static void of_two_functions_of_one_name_the_real_one_is_found(void **state)
 	gd_pclntab_deinit(&tab);
 }
 
+static void more_functions_than_the_limit_are_refused(void **state)
+{
+	(void)state;
+	enum { LEN = 72 << 20 };
+	struct go_image image;
+	struct gd_error err = { 0 };
+	struct gd_pclntab tab;
+	go_image_make(&image, 24);
+	go_image_put_u64(&image, GO_IMAGE_PCLNTAB + 8, (8 << 20) + 1);
+	uint8_t *data = calloc(1, LEN); /* they would fit */
+	assert_non_null(data);
+	memcpy(data, image.bytes + GO_IMAGE_PCLNTAB, image.pclntab_len);
+	assert_fails(gd_pclntab_init(&tab, data, LEN, text, text + GO_IMAGE_TEXT_END, &err),
+	             -E2BIG, &err);
+	assert_contains(err.msg, "8388609 functions");
+	free(data);
+}
+
 static void a_name_without_end_is_a_question_mark(void **state)
 {
 	(void)state;
@@ -373,6 +391,7 @@ int main(void)
 		test_case(broken_functions_are_not_found),
 		test_case(broken_offsets_give_question_marks),
 		test_case(of_two_functions_of_one_name_the_real_one_is_found),
+		test_case(more_functions_than_the_limit_are_refused),
 		test_case(a_name_without_end_is_a_question_mark),
 		test_case(a_pc_table_without_end_ends),
 	};
