@@ -525,11 +525,13 @@ analyzed := $(sources) $(main) $(some_tests) $(harness) \
 	$(if $(whole),$(go_harness) $(shared)) \
 	$(if $(some_fuzzers),tests/fuzz/replay.c $(some_fuzzers:%=tests/fuzz/fuzz_%.c))
 analyze: $(patsubst %.c,$(out)/analyze/%.ok,$(sort $(analyzed)))
+# gcc 12 loses sight of strings stored through two pointers and calls them leaked; here the tests under
+# the sanitizers say whether anything is.
+$(out)/analyze/agent/capture.ok: unseen := -Wno-analyzer-malloc-leak
 $(out)/analyze/%.ok: %.c $(out)/flags
 	@mkdir -p $(@D)
-	$(call say,ANALYZE,$<)$(compile) -Werror -fanalyzer \
-		-Wno-analyzer-fd-leak -MMD -MP -MF $(@:.ok=.d) -MT $@ -c \
-		-o /dev/null $< && touch $@
+	$(call say,ANALYZE,$<)$(compile) -DGD_ANALYZER -Werror -fanalyzer -Wno-analyzer-fd-leak $(unseen) \
+		-MMD -MP -MF $(@:.ok=.d) -MT $@ -c -o /dev/null $< && touch $@
 -include $(wildcard $(out)/analyze/*/*.d $(out)/analyze/*/*/*.d)
 
 # clang-tidy takes seconds per file, so it sees only what changed since a commit.

@@ -10,7 +10,8 @@ static __attribute__((format(printf, 3, 0))) void set(struct gd_error *err, int 
 	(void)vsnprintf(err->msg, sizeof(err->msg), fmt, args);
 }
 
-int gd_fail(struct gd_error *err, int code, const char *fmt, ...)
+/* Names in parentheses: for `make analyze` error.h has macros of the same name. */
+int (gd_fail)(struct gd_error *err, int code, const char *fmt, ...)
 {
 	if (err != NULL) {
 		va_list args;
@@ -21,7 +22,7 @@ int gd_fail(struct gd_error *err, int code, const char *fmt, ...)
 	return code;
 }
 
-int gd_fail_errno(struct gd_error *err, int code, const char *fmt, ...)
+int (gd_fail_errno)(struct gd_error *err, int code, const char *fmt, ...)
 {
 	if (err != NULL) {
 		va_list args;
@@ -34,7 +35,7 @@ int gd_fail_errno(struct gd_error *err, int code, const char *fmt, ...)
 	return code;
 }
 
-int gd_error_wrap(struct gd_error *err, int code, const char *fmt, ...)
+int (gd_error_wrap)(struct gd_error *err, int code, const char *fmt, ...)
 {
 	if (err != NULL) {
 		char inner[sizeof(err->msg)];

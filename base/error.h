@@ -29,3 +29,16 @@ int gd_fail_errno(struct gd_error *err, int code, const char *fmt, ...)
 /* Puts "context: " before the message that err already holds; returns code. */
 int gd_error_wrap(struct gd_error *err, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4), cold));
+
+#ifdef GD_ANALYZER
+/* `make analyze` looks at one file at a time: there, what goes in visibly comes out. */
+#define GD_SAME_(fn, err, code, ...)                                                               \
+	__extension__({                                                                            \
+		int gd_code_ = (code);                                                             \
+		(void)(fn)(err, gd_code_, __VA_ARGS__);                                            \
+		gd_code_;                                                                          \
+	})
+#define gd_fail(err, code, ...) GD_SAME_(gd_fail, err, code, __VA_ARGS__)
+#define gd_fail_errno(err, code, ...) GD_SAME_(gd_fail_errno, err, code, __VA_ARGS__)
+#define gd_error_wrap(err, code, ...) GD_SAME_(gd_error_wrap, err, code, __VA_ARGS__)
+#endif

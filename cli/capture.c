@@ -259,7 +259,7 @@ int gd_cli_capture(int argc, char **argv)
 		return GD_EXIT_COMPLETE;
 	if (r == 0)
 		r = gd_plan_make(request.profile, request.only, request.skip, &plan, &err);
-	if (r < 0)
+	if (r != 0)
 		return gd_cli_fail(GD_EXIT_USAGE, NAME, &err);
 	if (request.plan_only) {
 		print_plan(&request, &plan);
