@@ -100,16 +100,12 @@ static int start_row(const struct gd_archive *a, const struct gd_artifact *artif
 		               artifact->name);
 	if (name_taken(a, artifact->name))
 		return gd_fail(err, -EEXIST, "artifact %s exists already", artifact->name);
-	struct gd_artifact_row row = { .name = strdup(artifact->name),
-		                       .media_type = strdup(artifact->media_type),
-		                       .collector = strdup(artifact->collector),
-		                       .started_ns = gd_clock_monotonic_ns() };
-	if (row.name == NULL || row.media_type == NULL || row.collector == NULL) {
-		gd_artifact_row_deinit(&row);
-		return gd_fail_errno(err, -ENOMEM, "artifact %s", artifact->name);
-	}
-	*ret = row;
-	return 0;
+	int r = gd_artifact_row_init(ret, artifact->name, artifact->media_type,
+	                             artifact->collector, err);
+	if (r < 0)
+		gd_artifact_row_deinit(ret);
+	ret->started_ns = gd_clock_monotonic_ns();
+	return r;
 }
 
 /* --- one artifact's stream ------------------------------------------------------------------- */
@@ -256,13 +252,13 @@ static int on_absent(struct gd_sink *sink, const struct gd_artifact *artifact,
                      const struct gd_outcome *outcome, struct gd_error *err)
 {
 	struct gd_archive *a = archive_of(sink);
-	struct gd_artifact_row row;
+	struct gd_artifact_row row = { 0 };
 	int r = broken(a, err);
 	if (r == 0)
 		r = reserve_row(a, err);
 	if (r == 0)
 		r = start_row(a, artifact, &row, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	row.outcome = *outcome;
 	row.ended_ns = row.started_ns;

@@ -75,7 +75,7 @@ int gd_extract_to(const struct gd_reader *reader, const struct gd_artifact_row *
 int gd_extract_below(const struct gd_reader *reader, const struct gd_artifact_row *row, int dir_fd,
                      bool keep_damaged, struct gd_error *err)
 {
-	const char *leaf = NULL;
+	const char *leaf = row->name;
 	if (!gd_layout_name_ok(row->name))
 		return gd_fail(err, -EINVAL, "a name that must not become a path");
 	GD_CLOSE int parent = open_parent(dir_fd, row->name, &leaf);

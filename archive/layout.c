@@ -14,6 +14,15 @@
 #define MANIFEST_TYPE "application/vnd.oci.image.manifest.v1+json"
 #define INDEX_TYPE "application/vnd.oci.image.index.v1+json"
 
+int gd_layer_init(struct gd_layer *layer, const char *title, const char *media_type,
+                  struct gd_error *err)
+{
+	*layer = (struct gd_layer){ .title = strdup(title), .media_type = strdup(media_type) };
+	if (layer->title == NULL || layer->media_type == NULL)
+		return gd_fail_errno(err, -ENOMEM, "layer %s", title);
+	return 0;
+}
+
 void gd_manifest_deinit(struct gd_manifest *m)
 {
 	for (size_t i = 0; i < m->n_layers; i++) {

@@ -38,6 +38,10 @@ struct gd_layer {
 	uint64_t stored_bytes;
 };
 
+/* Copies of the two texts, nothing else; -ENOMEM (its manifest may be deinited all the same). */
+int gd_layer_init(struct gd_layer *layer, const char *title, const char *media_type,
+                  struct gd_error *err);
+
 struct gd_manifest {
 	char *id;      /* the capture's, from the annotations; "" without */
 	char *created; /* RFC 3339; "" without */

@@ -26,24 +26,19 @@ static json_t *load(const char *text, size_t len, const char *what, struct gd_er
 	return json;
 }
 
+/* Fills *ret, which is zeroed and freed with its manifest, also when this fails. */
 static int parse_descriptor(const json_t *json, struct gd_layer *ret, struct gd_error *err)
 {
 	const char *digest = text_of(json, "digest");
 	json_int_t size = json_integer_value(json_object_get(json, "size"));
 	if (!gd_layout_digest_ok(digest) || size < 0)
 		return gd_fail(err, -EBADMSG, "manifest: a descriptor without digest or size");
-	struct gd_layer layer = { .stored_bytes = (uint64_t)size };
-	memcpy(layer.digest, digest, GD_LAYOUT_DIGEST);
-	layer.media_type = strdup(text_of(json, "mediaType"));
-	layer.title = strdup(text_of(json_object_get(json, "annotations"),
-	                             "org.opencontainers.image.title"));
-	if (layer.media_type == NULL || layer.title == NULL) {
-		free(layer.media_type);
-		free(layer.title);
-		return gd_fail_errno(err, -ENOMEM, "manifest");
-	}
-	*ret = layer;
-	return 0;
+	int r = gd_layer_init(ret, text_of(json_object_get(json, "annotations"),
+	                                   "org.opencontainers.image.title"),
+	                      text_of(json, "mediaType"), err);
+	ret->stored_bytes = (uint64_t)size;
+	memcpy(ret->digest, digest, GD_LAYOUT_DIGEST);
+	return r;
 }
 
 static int parse_layers(const json_t *layers, struct gd_manifest *m, struct gd_error *err)
@@ -54,13 +49,11 @@ static int parse_layers(const json_t *layers, struct gd_manifest *m, struct gd_e
 	m->layers = calloc(n > 0 ? n : 1, sizeof(*m->layers));
 	if (m->layers == NULL)
 		return gd_fail_errno(err, -ENOMEM, "manifest");
-	for (size_t i = 0; i < n; i++) {
-		int r = parse_descriptor(json_array_get(layers, i), &m->layers[i], err);
-		if (r < 0)
-			return r;
-		m->n_layers = i + 1;
-	}
-	return 0;
+	m->n_layers = n;
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = parse_descriptor(json_array_get(layers, i), &m->layers[i], err);
+	return r;
 }
 
 int gd_layout_parse_manifest(const char *text, size_t len, struct gd_manifest *ret,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/io.h"
 
 static bool is_document(const struct gd_blob *blob)
@@ -44,6 +45,7 @@ static const char *type_of(const char *name)
 	               ? "text/plain" : "application/octet-stream";
 }
 
+/* Fills *row, which is zeroed and freed with the snapshot, also when this fails. */
 static int fill_row(const struct gd_reader *reader, const struct gd_blob *blob, bool unique,
                     struct gd_artifact_row *row, struct gd_error *err)
 {
@@ -52,19 +54,16 @@ static int fill_row(const struct gd_reader *reader, const struct gd_blob *blob, 
 	/* A name that was never written down, or that two blobs claim. */
 	(void)snprintf(name, sizeof(name), "blob-%.16s", blob->hex);
 	const char *title = blob->title[0] != '\0' && unique ? blob->title : name;
-	row->name = strdup(title);
-	row->collector = strdup(blob->collector);
-	if (asprintf(&row->media_type, "%s%s", type_of(title), zstd ? "+zstd" : "") < 0)
-		row->media_type = NULL;
-	if (row->name == NULL || row->collector == NULL || row->media_type == NULL)
-		return gd_fail_errno(err, -ENOMEM, "recovered artifact");
+	char type[128];
+	(void)snprintf(type, sizeof(type), "%s%s", type_of(title), zstd ? "+zstd" : "");
+	int r = gd_artifact_row_init(row, title, type, blob->collector, err);
 	gd_layout_digest(row->digest, blob->hex);
 	row->stored_bytes = blob->bytes;
 	row->bytes = zstd ? GD_ARTIFACT_BYTES_UNKNOWN : blob->bytes;
 	row->outcome = gd_outcome(GD_GRADE_PARTIAL, -EBADMSG, "%s",
 	                          blob->truncated ? "cut off: the archive ends too early"
 	                                          : "the archive has no readable snapshot.json");
-	return 0;
+	return r;
 }
 
 /* plan.json has the keys of snapshot.json that were known at the start. */
@@ -121,18 +120,14 @@ int gd_recover_rows(struct gd_reader *reader, struct gd_error *err)
 		s->started.realtime_ns = (int64_t)reader->mtime_s * 1000000000;
 	s->outcome = gd_outcome(GD_GRADE_PARTIAL, -EBADMSG,
 	                        "the archive has no readable snapshot.json");
-	bool *unique = calloc(reader->n_blobs + 1, sizeof(*unique));
+	GD_FREE bool *unique = calloc(reader->n_blobs + 1, sizeof(*unique));
 	s->artifacts = calloc(reader->n_blobs + 1, sizeof(*s->artifacts));
-	int r = unique == NULL || s->artifacts == NULL
-	                ? gd_fail_errno(err, -ENOMEM, "recovered artifacts")
-	                : find_unique(reader, unique, err);
-	for (size_t i = 0; r == 0 && i < reader->n_blobs; i++) {
-		const struct gd_blob *blob = &reader->blobs[i];
-		if (is_document(blob))
-			continue;
-		r = fill_row(reader, blob, unique[i], &s->artifacts[s->n_artifacts], err);
-		s->n_artifacts++;
-	}
-	free(unique);
+	if (unique == NULL || s->artifacts == NULL)
+		return gd_fail_errno(err, -ENOMEM, "recovered artifacts");
+	int r = find_unique(reader, unique, err);
+	for (size_t i = 0; r == 0 && i < reader->n_blobs; i++)
+		if (!is_document(&reader->blobs[i]))
+			r = fill_row(reader, &reader->blobs[i], unique[i],
+			             &s->artifacts[s->n_artifacts++], err);
 	return r;
 }

@@ -1,6 +1,18 @@
 #include "archive/snapshot.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+
+int gd_artifact_row_init(struct gd_artifact_row *row, const char *name, const char *media_type,
+                         const char *collector, struct gd_error *err)
+{
+	*row = (struct gd_artifact_row){ .name = strdup(name), .media_type = strdup(media_type),
+		                         .collector = strdup(collector) };
+	if (row->name == NULL || row->media_type == NULL || row->collector == NULL)
+		return gd_fail_errno(err, -ENOMEM, "artifact %s", name);
+	return 0;
+}
 
 void gd_artifact_row_deinit(struct gd_artifact_row *row)
 {

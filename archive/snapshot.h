@@ -86,6 +86,9 @@ struct gd_snapshot {
 	char *repair_note;         /* what was lost; NULL or "" otherwise */
 };
 
+/* Copies of the three texts, nothing else; -ENOMEM (the row may be deinited all the same). */
+int gd_artifact_row_init(struct gd_artifact_row *row, const char *name, const char *media_type,
+                         const char *collector, struct gd_error *err);
 void gd_artifact_row_deinit(struct gd_artifact_row *row);
 
 void gd_snapshot_deinit(struct gd_snapshot *snapshot);

@@ -113,16 +113,20 @@ static int write_all(const struct gd_reader *reader, int dir_fd, const struct re
 	return status;
 }
 
-/* "dir/checkout-1.tar" -> "checkout-1" */
-static int default_dir(const char *file, char **ret, struct gd_error *err)
+/* "dir/checkout-1.tar" -> "checkout-1"; a copy, or NULL and *err */
+static char *default_dir(const char *file, struct gd_error *err)
 {
 	const char *slash = strrchr(file, '/');
 	const char *base = slash != NULL ? slash + 1 : file;
 	size_t n = strlen(base);
-	if (n <= 4 || strcmp(base + n - 4, ".tar") != 0)
-		return gd_fail(err, -EINVAL, "name a directory with --output");
-	*ret = strndup(base, n - 4);
-	return *ret == NULL ? gd_fail_errno(err, -ENOMEM, "%s", base) : 0;
+	if (n <= 4 || strcmp(base + n - 4, ".tar") != 0) {
+		(void)gd_fail(err, -EINVAL, "name a directory with --output");
+		return NULL;
+	}
+	char *name = strndup(base, n - 4);
+	if (name == NULL)
+		(void)gd_fail_errno(err, -ENOMEM, "%s", base);
+	return name;
 }
 
 static int open_dir(const char *dir, int *ret, struct gd_error *err)
@@ -136,26 +140,34 @@ static int open_dir(const char *dir, int *ret, struct gd_error *err)
 	return 0;
 }
 
+/* *ret_fd stays -1 for stdout. */
+static int choose_dir(const struct request *q, int *ret_fd, struct gd_error *err)
+{
+	if (q->output != NULL)
+		return strcmp(q->output, "-") == 0 ? 0 : open_dir(q->output, ret_fd, err);
+	if (q->names[0] != NULL)
+		return open_dir(".", ret_fd, err);
+	GD_FREE char *chosen = default_dir(q->file, err);
+	if (chosen == NULL)
+		return err->code;
+	int r = open_dir(chosen, ret_fd, err);
+	if (r == 0 && !q->quiet) {
+		char safe[1000];
+		gd_text_escape(safe, sizeof(safe), chosen, strlen(chosen));
+		(void)fprintf(stderr, "into %s/\n", safe);
+	}
+	return r;
+}
+
 static int extract(const struct request *q)
 {
 	GD_READER struct gd_reader reader = GD_READER_INIT;
-	GD_FREE char *chosen = NULL;
 	GD_CLOSE int dir_fd = -1;
 	struct gd_error err;
-	int r = 0;
 	int status = gd_cli_archive_open(NAME, q->file, &reader);
 	if (status != 0)
 		return status;
-	bool all = q->names[0] == NULL;
-	const char *dir = q->output;
-	if (dir == NULL && all) {
-		r = default_dir(q->file, &chosen, &err);
-		dir = chosen;
-	} else if (dir == NULL) {
-		dir = ".";
-	}
-	if (r == 0 && strcmp(dir, "-") != 0)
-		r = open_dir(dir, &dir_fd, &err);
+	int r = choose_dir(q, &dir_fd, &err);
 	if (r < 0)
 		return gd_cli_fail(gd_cli_archive_status(r), NAME, &err);
 	const char *complaint = gd_reader_complaint(&reader);
@@ -163,12 +175,8 @@ static int extract(const struct request *q)
 		(void)gd_fail(&err, -EBADMSG, "%s: %s", q->file, complaint);
 		(void)gd_cli_fail(0, NAME, &err);
 	}
-	if (chosen != NULL && !q->quiet) {
-		char safe[1000];
-		gd_text_escape(safe, sizeof(safe), dir, strlen(dir));
-		(void)fprintf(stderr, "into %s/\n", safe);
-	}
-	status = all ? write_all(&reader, dir_fd, q) : write_named(&reader, dir_fd, q);
+	status = q->names[0] == NULL ? write_all(&reader, dir_fd, q)
+	                             : write_named(&reader, dir_fd, q);
 	return worse(status, complaint != NULL ? GD_EXIT_PARTIAL : GD_EXIT_COMPLETE);
 }
 

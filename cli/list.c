@@ -149,28 +149,37 @@ static void fill(struct line *line, const struct gd_reader *reader)
 	line->time[line->started_ns != 0 ? 19 : 0] = '\0'; /* whole seconds, UTC */
 }
 
-/* Takes path over.  -EBADMSG: no archive, nothing was added. */
-static int add(struct lines *lines, char *path, struct gd_error *err)
+/* A free line at the end, or NULL and *err. */
+static struct line *next_line(struct lines *lines, struct gd_error *err)
 {
-	GD_READER struct gd_reader reader = GD_READER_INIT;
-	int r = gd_reader_open(path, &reader, err);
-	if (r == 0 && lines->n == lines->cap) {
+	if (lines->n == lines->cap) {
 		size_t cap = lines->cap > 0 ? 2 * lines->cap : 64;
 		struct line *list = realloc(lines->list, cap * sizeof(*list));
 		if (list == NULL) {
-			r = gd_fail_errno(err, -ENOMEM, "%s", path);
-		} else {
-			lines->list = list;
-			lines->cap = cap;
+			(void)gd_fail_errno(err, -ENOMEM, "list");
+			return NULL;
 		}
+		lines->list = list;
+		lines->cap = cap;
 	}
-	if (r < 0) {
-		free(path);
+	return lines->list + lines->n;
+}
+
+/* -EBADMSG: no archive, nothing was added. */
+static int add(struct lines *lines, const char *path, struct gd_error *err)
+{
+	GD_READER struct gd_reader reader = GD_READER_INIT;
+	int r = gd_reader_open(path, &reader, err);
+	if (r < 0)
 		return r;
-	}
-	struct line *line = &lines->list[lines->n++];
-	*line = (struct line){ .path = path };
+	struct line *line = next_line(lines, err);
+	if (line == NULL)
+		return -ENOMEM;
+	*line = (struct line){ .path = strdup(path) };
+	if (line->path == NULL)
+		return gd_fail_errno(err, -ENOMEM, "list");
 	fill(line, &reader);
+	lines->n++;
 	return 0;
 }
 
@@ -187,11 +196,14 @@ static int add_dir(struct lines *lines, const char *dir)
 	const struct dirent *entry;
 	while ((entry = readdir(stream)) != NULL) {
 		size_t n = strlen(entry->d_name);
-		char *path = NULL;
+		GD_FREE char *path = NULL;
 		if (n <= 4 || strcmp(entry->d_name + n - 4, ".tar") != 0)
 			continue;
-		if (asprintf(&path, "%s/%s", dir, entry->d_name) < 0)
-			return GD_EXIT_USAGE;
+		if (asprintf(&path, "%s/%s", dir, entry->d_name) < 0) {
+			path = NULL;
+			(void)gd_fail_errno(&err, -ENOMEM, "%s", dir);
+			return gd_cli_fail(GD_EXIT_USAGE, NAME, &err);
+		}
 		int r = add(lines, path, &err);
 		if (r < 0 && r != -EBADMSG && r != -EISDIR)
 			status = gd_cli_fail(gd_cli_archive_status(r), NAME, &err);
@@ -257,15 +269,12 @@ static int list_many(char *const *paths, bool as_json)
 	for (; *paths != NULL; paths++) {
 		struct stat st;
 		struct gd_error err;
-		int r = 0;
 		if (stat(*paths, &st) == 0 && S_ISDIR(st.st_mode)) {
 			int dir_status = add_dir(&lines, *paths);
 			status = status != 0 ? status : dir_status;
 			continue;
 		}
-		char *path = strdup(*paths);
-		r = path == NULL ? gd_fail_errno(&err, -ENOMEM, "%s", *paths)
-		                 : add(&lines, path, &err);
+		int r = add(&lines, *paths, &err);
 		if (r < 0)
 			status = gd_cli_fail(gd_cli_archive_status(r), NAME, &err);
 	}

@@ -230,6 +230,7 @@ static void show_runtime(const struct show *s)
 	line[0] = '\0';
 	append_number(line, sizeof(line), "GOMAXPROCS ", f->gomaxprocs);
 	append_number(line, sizeof(line), "GOGC ", f->gogc);
+	append(line, sizeof(line), "GOGC ", f->gogc == -1 ? "off" : "");
 	append_bytes(line, sizeof(line), "GOMEMLIMIT ", f->gomemlimit);
 	append_number(line, sizeof(line), "run queue ", f->runq);
 	append_duration(line, sizeof(line), "scheduling latency p99 ", f->latency_p99_ns);

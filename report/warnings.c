@@ -89,6 +89,12 @@ static void longest(char *to, size_t size, int64_t ns)
 		               gd_units_duration(duration, (uint64_t)ns));
 }
 
+/* "chan receive (nil chan)": nothing can ever wake these. */
+static bool is_forever(const char *state)
+{
+	return strstr(state, "(nil chan)") != NULL;
+}
+
 static void warn_place(struct gd_summary *s, const char *kind, const struct gd_place *place,
                        const char *what, uint64_t count)
 {
@@ -98,7 +104,7 @@ static void warn_place(struct gd_summary *s, const char *kind, const struct gd_p
 	char wait[48];
 	name_place(where, sizeof(where), place);
 	gd_text_escape(state, sizeof(state), place->state, strlen(place->state));
-	longest(wait, sizeof(wait), place->longest_ns);
+	longest(wait, sizeof(wait), is_forever(place->state) ? 0 : place->longest_ns);
 	warn(s, kind, "%s goroutine%s %s (%s) in %s%s", gd_summary_number(number, count),
 	     count == 1 ? "" : "s", what, state, where, wait);
 }
@@ -126,12 +132,6 @@ static bool is_idle(const char *state)
 		if (strcmp(state, idle[i]) == 0)
 			return true;
 	return false;
-}
-
-/* "chan receive (nil chan)": nothing can ever wake these. */
-static bool is_forever(const char *state)
-{
-	return strstr(state, "(nil chan)") != NULL;
 }
 
 static void check_goroutines(struct gd_summary *s)

@@ -15,6 +15,13 @@ static void write_down(const struct gd_snapshot *s, struct gd_buf *to)
 	(void)gd_buf_str(to);
 }
 
+static char *text_of(const char *name)
+{
+	char text[64];
+	(void)snprintf(text, sizeof(text), "the %s \"\\\n\t\x01 \xc3\xa9", name);
+	return strdup(text);
+}
+
 /* Every text gets its own value, so that a mix-up shows. */
 static void fill(struct gd_snapshot *s)
 {
@@ -37,15 +44,24 @@ static void fill(struct gd_snapshot *s)
 		.outcome = gd_outcome(GD_GRADE_PARTIAL, -EAGAIN, "torn"),
 		.n_steps = 2,
 	};
-	char **texts[] = { &s->trigger, &s->reason, &s->comm, &s->exe, &s->cmdline, &s->build_id,
-		           &s->go_version, &s->go_note, &s->container_id, &s->pod_uid, &s->cgroup,
-		           &s->hostname, &s->kernel, &s->machine, &s->boot_id,
-		           &s->godiag_version, &s->profile, &s->repair_note };
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-		char text[32];
-		(void)snprintf(text, sizeof(text), "text %zu \"\\\n\t\x01 \xc3\xa9", i);
-		*texts[i] = strdup(text);
-	}
+	s->trigger = text_of("trigger");
+	s->reason = text_of("reason");
+	s->comm = text_of("comm");
+	s->exe = text_of("exe");
+	s->cmdline = text_of("cmdline");
+	s->build_id = text_of("build_id");
+	s->go_version = text_of("go_version");
+	s->go_note = text_of("go_note");
+	s->container_id = text_of("container_id");
+	s->pod_uid = text_of("pod_uid");
+	s->cgroup = text_of("cgroup");
+	s->hostname = text_of("hostname");
+	s->kernel = text_of("kernel");
+	s->machine = text_of("machine");
+	s->boot_id = text_of("boot_id");
+	s->godiag_version = text_of("godiag_version");
+	s->profile = text_of("profile");
+	s->repair_note = text_of("repair_note");
 	(void)snprintf(s->id, sizeof(s->id), "the-id");
 	s->steps[0] = (struct gd_step){ .name = "open-target", .started_ns = 1, .ended_ns = 2 };
 	s->steps[1] = (struct gd_step){ .name = "collect:heap", .started_ns = 3, .ended_ns = 4,

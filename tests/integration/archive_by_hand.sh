@@ -21,7 +21,8 @@ trap finish EXIT
 # A Go victim when one was built, else any process.
 victim=$(ls "$VICTIMS"/states-go*-plain 2>/dev/null | tail -n 1 || true)
 if [ -n "$victim" ]; then
-	mkfifo "$dir/in" && "$victim" <"$dir/in" >"$dir/out" 2>&1 &
+	mkfifo "$dir/in"
+	"$victim" <"$dir/in" >"$dir/out" 2>&1 &
 	target=$!
 	exec 9>"$dir/in"
 	for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
