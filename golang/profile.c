@@ -18,7 +18,7 @@
 #include "base/bytes.h"
 #include "golang/shapes.h"
 
-#define PASSES_MAX 4
+#define PASSES_MAX 8
 #define WINDOW_BYTES 16384
 #define HEADER_BYTES_MAX 64
 #define RECORD_BYTES_MAX 128
