@@ -27,9 +27,8 @@ struct gd_groups_work {
 	struct gd_buf carry; /* the line that the last piece began */
 	bool overlong;       /* that line did not fit: pass over its rest */
 	struct group *list;
-	uint32_t n;
-	uint32_t *table; /* index + 1 by (stack, state) */
-	uint32_t cap;
+	uint32_t n, cap;
+	uint32_t *table; /* of 2 * cap: index + 1 by (stack, state) */
 };
 
 void gd_groups_deinit(struct gd_groups *groups)
@@ -54,11 +53,6 @@ int gd_groups_begin(struct gd_groups *ret, struct gd_error *err)
 	if (w == NULL)
 		return gd_fail_errno(err, -ENOMEM, "goroutine groups");
 	w->carry = GD_BUF_INIT(LINE_BYTES_MAX);
-	w->cap = 2 * GROUPS_MAX;
-	w->list = calloc(GROUPS_MAX, sizeof(*w->list));
-	w->table = calloc(w->cap, sizeof(*w->table));
-	if (w->list == NULL || w->table == NULL)
-		return gd_fail_errno(err, -ENOMEM, "goroutine groups");
 	int r = gd_words_create(WORDS_BYTES_MAX, &w->words, err);
 	if (r == 0)
 		r = gd_stacks_init(&w->stacks, w->words, err);
@@ -142,20 +136,50 @@ static uint8_t state_of(struct gd_groups *g, const struct line *line)
 	return (uint8_t)i;
 }
 
-static struct group *group_of(struct gd_groups_work *w, uint32_t stack, uint8_t state)
+static uint32_t *slot_of(const struct gd_groups_work *w, uint32_t stack, uint8_t state)
 {
 	uint64_t key = ((uint64_t)stack << 8 | state) * UINT64_C(0x9e3779b97f4a7c15);
-	uint32_t at = (uint32_t)(key >> 40) & (w->cap - 1);
-	for (; w->table[at] != 0; at = (at + 1) & (w->cap - 1)) {
-		struct group *group = &w->list[w->table[at] - 1];
+	uint32_t at = (uint32_t)(key >> 40) & (2 * w->cap - 1);
+	for (; w->table[at] != 0; at = (at + 1) & (2 * w->cap - 1)) {
+		const struct group *group = &w->list[w->table[at] - 1];
 		if (group->stack == stack && group->state == state)
-			return group;
+			break;
 	}
-	if (w->n >= GROUPS_MAX)
+	return &w->table[at];
+}
+
+/* Twice the room, up to the ceiling; the table is built anew. */
+static int grow(struct gd_groups_work *w)
+{
+	uint32_t cap = w->cap > 0 ? 2 * w->cap : 256;
+	if (cap > GROUPS_MAX)
+		return -E2BIG;
+	struct group *list = realloc(w->list, cap * sizeof(*list));
+	if (list == NULL)
+		return -ENOMEM;
+	w->list = list;
+	uint32_t *table = calloc(2 * (size_t)cap, sizeof(*table));
+	if (table == NULL)
+		return -ENOMEM;
+	free(w->table);
+	w->table = table;
+	w->cap = cap;
+	for (uint32_t i = 0; i < w->n; i++)
+		*slot_of(w, w->list[i].stack, w->list[i].state) = i + 1;
+	return 0;
+}
+
+/* NULL: there is no room for one more. */
+static struct group *group_of(struct gd_groups_work *w, uint32_t stack, uint8_t state)
+{
+	uint32_t known = w->cap > 0 ? *slot_of(w, stack, state) : 0;
+	if (known != 0)
+		return &w->list[known - 1];
+	if (w->n == w->cap && grow(w) < 0)
 		return NULL;
 	struct group *group = &w->list[w->n++];
 	*group = (struct group){ .stack = stack, .state = state };
-	w->table[at] = w->n;
+	*slot_of(w, stack, state) = w->n;
 	return group;
 }
 

@@ -4,15 +4,44 @@
 #include <stdlib.h>
 #include <string.h>
 
+static uint32_t *slot_of(const struct gd_stacks *s, uint64_t hash)
+{
+	uint32_t at = (uint32_t)hash & (2 * s->cap - 1);
+	while (s->table[at] != 0 && s->list[s->table[at]].hash != hash)
+		at = (at + 1) & (2 * s->cap - 1);
+	return &s->table[at];
+}
+
+/* Twice the room, up to the ceiling; the table is built anew. */
+static int grow(struct gd_stacks *s)
+{
+	uint32_t cap = s->cap > 0 ? 2 * s->cap : 256;
+	if (cap > GD_STACKS_MAX)
+		return -E2BIG;
+	struct gd_stack *list = realloc(s->list, cap * sizeof(*list));
+	if (list == NULL)
+		return -ENOMEM;
+	s->list = list;
+	uint32_t *table = calloc(2 * (size_t)cap, sizeof(*table));
+	if (table == NULL)
+		return -ENOMEM;
+	free(s->table);
+	s->table = table;
+	s->cap = cap;
+	for (uint32_t i = 1; i < s->n; i++)
+		*slot_of(s, s->list[i].hash) = i;
+	return 0;
+}
+
 int gd_stacks_init(struct gd_stacks *s, struct gd_words *words, struct gd_error *err)
 {
-	*s = (struct gd_stacks){ .words = words, .n = 1, .cap = 2 * GD_STACKS_MAX };
-	s->list = calloc(GD_STACKS_MAX, sizeof(*s->list));
-	s->table = calloc(s->cap, sizeof(*s->table));
-	if (s->list == NULL || s->table == NULL) {
+	*s = (struct gd_stacks){ .words = words };
+	if (grow(s) < 0) {
 		gd_stacks_deinit(s);
 		return gd_fail_errno(err, -ENOMEM, "stacks");
 	}
+	s->list[0] = (struct gd_stack){ 0 };
+	s->n = 1;
 	return 0;
 }
 
@@ -85,14 +114,6 @@ static bool keep_frames(struct gd_stacks *s, const struct raw_frame *from, size_
 	return true;
 }
 
-static uint32_t *slot_of(struct gd_stacks *s, uint64_t hash)
-{
-	uint32_t at = (uint32_t)hash & (s->cap - 1);
-	while (s->table[at] != 0 && s->list[s->table[at]].hash != hash)
-		at = (at + 1) & (s->cap - 1);
-	return &s->table[at];
-}
-
 static bool is_standard(const struct gd_scan_text *function)
 {
 	char name[128];
@@ -142,15 +163,15 @@ uint32_t gd_stacks_read(struct gd_stacks *s, struct gd_scan *scan)
 	stack.own = n_own > 0;
 	if (scan->bad || stack.depth == 0)
 		return 0;
-	uint32_t *slot = slot_of(s, stack.hash);
-	if (*slot != 0)
-		return *slot;
-	if (s->n >= GD_STACKS_MAX ||
+	uint32_t known = *slot_of(s, stack.hash);
+	if (known != 0)
+		return known;
+	if ((s->n == s->cap && grow(s) < 0) ||
 	    !keep_frames(s, stack.own ? own : any, stack.own ? n_own : n_any, &stack))
 		return 0;
 	stack.via = stack.own && via.n > 0 ? keep(s, &via) : NULL;
 	s->list[s->n] = stack;
-	*slot = s->n;
+	*slot_of(s, stack.hash) = s->n;
 	return s->n++;
 }
 

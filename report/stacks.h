@@ -26,9 +26,8 @@ struct gd_stack {
 struct gd_stacks {
 	struct gd_words *words; /* borrowed */
 	struct gd_stack *list;
-	uint32_t n;
-	uint32_t *table; /* index by hash; 0 is free */
-	uint32_t cap;
+	uint32_t n, cap;
+	uint32_t *table; /* of 2 * cap: index by hash; 0 is free */
 	uint32_t *numbers; /* the file's number of a stack -> index in list */
 	uint32_t n_numbers;
 };

@@ -68,10 +68,12 @@ static void fill(struct gd_snapshot *s)
 		                        .torn_reads = 5, .torn_repeated = 6,
 		                        .outcome = gd_outcome(GD_GRADE_FAILED, -EFAULT, "gone") };
 	s->labels = calloc(2, sizeof(*s->labels));
+	assert_non_null(s->labels);
 	s->n_labels = 2;
 	s->labels[0] = (struct gd_label){ strdup("env"), strdup("prod") };
 	s->labels[1] = (struct gd_label){ strdup("a b"), strdup("") };
 	s->artifacts = calloc(1, sizeof(*s->artifacts));
+	assert_non_null(s->artifacts);
 	s->n_artifacts = 1;
 	s->artifacts[0] = (struct gd_artifact_row){
 		.name = strdup("proc/status"), .media_type = strdup("text/plain"),
