@@ -291,6 +291,7 @@ fuzzers := \
 	buildinfo \
 	globals \
 	goroutine_lines \
+	goroutines \
 	manifest \
 	maps \
 	pclntab \
