@@ -156,9 +156,7 @@ void gd_snapshot_write(const struct gd_snapshot *s, struct gd_json *j)
 void gd_snapshot_put(const struct gd_snapshot *s, struct gd_json *j, const char *key)
 {
 	gd_json_object(j, key);
-	gd_json_u64(j, "format", GD_SNAPSHOT_FORMAT);
-	gd_json_string(j, "id", s->id);
-	gd_json_string(j, "godiag_version", or_empty(s->godiag_version));
+	gd_snapshot_put_start(s, j);
 	gd_json_bool(j, "complete", !s->repaired);
 	if (s->repaired)
 		gd_json_string(j, "repair_note", or_empty(s->repair_note));
@@ -166,6 +164,17 @@ void gd_snapshot_put(const struct gd_snapshot *s, struct gd_json *j, const char 
 	gd_json_object(j, "outcome");
 	put_outcome(j, &s->outcome);
 	gd_json_object_end(j);
+	put_steps(j, s);
+	put_artifacts(j, s);
+	put_cost(j, s);
+	gd_json_object_end(j);
+}
+
+void gd_snapshot_put_start(const struct gd_snapshot *s, struct gd_json *j)
+{
+	gd_json_u64(j, "format", GD_SNAPSHOT_FORMAT);
+	gd_json_string(j, "id", s->id);
+	gd_json_string(j, "godiag_version", or_empty(s->godiag_version));
 	gd_json_string(j, "trigger", or_empty(s->trigger));
 	gd_json_string(j, "reason", or_empty(s->reason));
 	gd_json_string(j, "profile", or_empty(s->profile));
@@ -175,12 +184,9 @@ void gd_snapshot_put(const struct gd_snapshot *s, struct gd_json *j, const char 
 	gd_json_object_end(j);
 	gd_json_object(j, "clock");
 	put_clock(j, "started", &s->started);
-	put_clock(j, "ended", &s->ended);
+	if (s->ended.realtime_ns != 0)
+		put_clock(j, "ended", &s->ended);
 	gd_json_object_end(j);
 	put_target(j, s);
 	put_host(j, s);
-	put_steps(j, s);
-	put_artifacts(j, s);
-	put_cost(j, s);
-	gd_json_object_end(j);
 }

@@ -93,6 +93,11 @@ void gd_artifact_row_deinit(struct gd_artifact_row *row);
 
 void gd_snapshot_deinit(struct gd_snapshot *snapshot);
 void gd_snapshot_write(const struct gd_snapshot *snapshot, struct gd_json *json);
+/*
+ * The members that are known before anything is collected (who, where, why, since when), into an
+ * open object: what plan.json should hold, so that a truncated archive says whose it was.
+ */
+void gd_snapshot_put_start(const struct gd_snapshot *snapshot, struct gd_json *json);
 /* The same object as a member of another one. */
 void gd_snapshot_put(const struct gd_snapshot *snapshot, struct gd_json *json, const char *key);
 
