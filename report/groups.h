@@ -25,7 +25,10 @@ struct gd_group {
 	uint64_t goid;       /* one of them: to find it in goroutines.txt */
 	const char *state;   /* what it waits for ("chan receive"), or "running", "syscall", ... */
 	bool waiting;
-	/* The innermost frames of the program itself; the innermost of all when it has none. */
+	/*
+	 * The innermost frames of the program itself; without any the standard library's, without
+	 * those the runtime's.
+	 */
 	struct gd_group_frame frames[GD_GROUP_FRAMES];
 	size_t n_frames;
 	bool own;            /* the frames are the program's own */

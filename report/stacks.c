@@ -114,15 +114,6 @@ static bool keep_frames(struct gd_stacks *s, const struct raw_frame *from, size_
 	return true;
 }
 
-static bool is_standard(const struct gd_scan_text *function)
-{
-	char name[128];
-	size_t n = function->n < sizeof(name) ? function->n : sizeof(name) - 1;
-	memcpy(name, function->at, n);
-	name[n] = '\0';
-	return gd_groups_is_standard(name);
-}
-
 /* "main.main.gowrap2": what the compiler puts around `go f(x)`; says nothing that f does not. */
 static bool is_wrapper(const struct gd_scan_text *function)
 {
@@ -132,13 +123,46 @@ static bool is_wrapper(const struct gd_scan_text *function)
 	return n >= 7 && n < function->n && memcmp(function->at + n - 7, ".gowrap", 7) == 0;
 }
 
+/* How much a frame tells about what the program was doing. */
+enum telling { PLUMBING, LIBRARY, OWN, TELLINGS };
+
+static enum telling telling_of(const struct gd_scan_text *function)
+{
+	static const char *const plumbing[] = { "runtime.", "internal/", "sync.", "sync/", "syscall.",
+		                                "reflect." };
+	char name[128];
+	size_t n = function->n < sizeof(name) ? function->n : sizeof(name) - 1;
+	memcpy(name, function->at, n);
+	name[n] = '\0';
+	for (size_t i = 0; i < sizeof(plumbing) / sizeof(plumbing[0]); i++)
+		if (strncmp(name, plumbing[i], strlen(plumbing[i])) == 0)
+			return PLUMBING;
+	return gd_groups_is_standard(name) ? LIBRARY : OWN;
+}
+
+/* The innermost frames of each kind. */
+struct chosen {
+	struct raw_frame frames[TELLINGS][GD_GROUP_FRAMES];
+	size_t n[TELLINGS];
+	struct gd_scan_text via; /* what the innermost own frame called */
+};
+
+static void choose(struct chosen *c, const struct raw_frame *frame)
+{
+	if (c->n[OWN] == GD_GROUP_FRAMES)
+		return;
+	enum telling telling = telling_of(&frame->function);
+	if (telling != OWN && c->n[OWN] == 0)
+		c->via = frame->function;
+	if (telling == OWN && is_wrapper(&frame->function))
+		return;
+	if (c->n[telling] < GD_GROUP_FRAMES)
+		c->frames[telling][c->n[telling]++] = *frame;
+}
+
 uint32_t gd_stacks_read(struct gd_stacks *s, struct gd_scan *scan)
 {
-	struct raw_frame own[GD_GROUP_FRAMES];
-	struct raw_frame any[GD_GROUP_FRAMES];
-	size_t n_own = 0;
-	size_t n_any = 0;
-	struct gd_scan_text via = { "", 0 };
+	struct chosen chosen = { .via = { "", 0 } };
 	struct gd_stack stack = { .hash = UINT64_C(0xcbf29ce484222325) };
 	(void)gd_scan_array(scan);
 	while (gd_scan_item(scan)) {
@@ -151,25 +175,20 @@ uint32_t gd_stacks_read(struct gd_stacks *s, struct gd_scan *scan)
 		if (f.function.n == 0)
 			continue;
 		stack.depth++;
-		if (n_any < GD_GROUP_FRAMES)
-			any[n_any++] = f;
-		bool standard = n_own < GD_GROUP_FRAMES && is_standard(&f.function);
-		if (n_own == 0 && standard)
-			via = f.function;
-		if (n_own < GD_GROUP_FRAMES && !standard && !is_wrapper(&f.function))
-			own[n_own++] = f;
+		choose(&chosen, &f);
 	}
 	stack.hash ^= stack.hash >> 32;
-	stack.own = n_own > 0;
 	if (scan->bad || stack.depth == 0)
 		return 0;
 	uint32_t known = *slot_of(s, stack.hash);
 	if (known != 0)
 		return known;
+	enum telling best = chosen.n[OWN] > 0 ? OWN : chosen.n[LIBRARY] > 0 ? LIBRARY : PLUMBING;
 	if ((s->n == s->cap && grow(s) < 0) ||
-	    !keep_frames(s, stack.own ? own : any, stack.own ? n_own : n_any, &stack))
+	    !keep_frames(s, chosen.frames[best], chosen.n[best], &stack))
 		return 0;
-	stack.via = stack.own && via.n > 0 ? keep(s, &via) : NULL;
+	stack.own = best == OWN;
+	stack.via = stack.own && chosen.via.n > 0 ? keep(s, &chosen.via) : NULL;
 	s->list[s->n] = stack;
 	*slot_of(s, stack.hash) = s->n;
 	return s->n++;

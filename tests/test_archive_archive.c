@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -193,6 +194,53 @@ static void a_failed_artifact_keeps_its_row_and_drops_its_bytes(void **state)
 	                 ".why]'", sealed.path, sealed.digest + 7, sealed.path);
 	assert_contains(rows, "[\"heap.pb.gz\",\"failed\",\"\",\"buckets unreadable\"]");
 	assert_contains(rows, "[\"mutex.pb.gz\",\"skipped\",\"\",\"profile is off\"]");
+}
+
+/* 400 MB through two streams cost what their buffers and zstd's tables take. */
+static void memory_stays_bounded_whatever_is_written(void **state)
+{
+	(void)state;
+	struct gd_archive *archive = begin();
+	struct gd_sink *sink = gd_archive_sink(archive);
+	struct gd_artifact artifacts[2] = {
+		{ .name = "a", .media_type = "text/plain", .collector = "x", .compress = 1 },
+		{ .name = "b", .media_type = "text/plain", .collector = "x", .compress = 0 },
+	};
+	struct gd_stream *streams[2];
+	struct gd_error err = { 0 };
+	struct rusage before;
+	struct rusage after;
+	GD_FREE char *bytes = archive_text(1 << 20);
+	assert_int_equal(getrusage(RUSAGE_SELF, &before), 0);
+	for (int i = 0; i < 2; i++)
+		assert_ok(sink->open(sink, &artifacts[i], &streams[i], &err), &err);
+	for (int round = 0; round < 400; round++)
+		assert_ok(streams[0]->write(streams[0], bytes, 1 << 20, &err), &err);
+	for (int round = 0; round < 50; round++)
+		assert_ok(streams[1]->write(streams[1], bytes, 1 << 20, &err), &err);
+	for (int i = 0; i < 2; i++)
+		assert_ok(streams[i]->close(streams[i], &GD_OUTCOME_COMPLETE, &err), &err);
+	(void)seal(archive, "a.tar");
+	assert_int_equal(getrusage(RUSAGE_SELF, &after), 0);
+	print_message("%ld KiB more than before\n", after.ru_maxrss - before.ru_maxrss);
+#ifndef __SANITIZE_ADDRESS__
+	assert_true(after.ru_maxrss - before.ru_maxrss < 8 * 1024);
+#endif
+}
+
+static void a_long_name_is_no_label_and_still_a_name(void **state)
+{
+	(void)state;
+	char name[201];
+	memset(name, 'n', 200);
+	name[200] = '\0';
+	struct gd_archive *archive = begin();
+	put(archive, name, "x", 1, 0);
+	struct gd_sealed sealed = seal(archive, "a.tar");
+	assert_contains(archive_run("tar tvf '%s'", sealed.path), " 0/proc ");
+	assert_contains(archive_run("tar xOf '%s' blobs/sha256/%s | jq -r '.layers[1].annotations"
+	                            "[\"org.opencontainers.image.title\"]'", sealed.path,
+	                            sealed.digest + 7), name);
 }
 
 static void unusable_and_repeated_names_are_refused(void **state)
@@ -401,6 +449,8 @@ int main(void)
 		test_case(equal_content_is_stored_once),
 		test_case(several_streams_are_open_at_once),
 		test_case(a_failed_artifact_keeps_its_row_and_drops_its_bytes),
+		test_case(memory_stays_bounded_whatever_is_written),
+		test_case(a_long_name_is_no_label_and_still_a_name),
 		test_case(unusable_and_repeated_names_are_refused),
 		test_case(an_existing_file_is_not_overwritten),
 		test_case(abandoned_archives_leave_nothing),

@@ -84,6 +84,25 @@ static void a_group_shows_the_programs_own_frames(void **state)
 	gd_groups_deinit(&g);
 }
 
+static void without_own_frames_the_library_is_shown(void **state)
+{
+	(void)state;
+	static const char text[] =
+		"{\"stack\":1,\"frames\":[" FRAME("runtime.gopark", "/p.go", 1) ","
+			FRAME("internal/poll.runtime_pollWait", "/n.go", 2) ","
+			FRAME("net/http.(*persistConn).writeLoop", "/t.go", 3) "]}\n"
+		"{\"goid\":1,\"state\":\"waiting\",\"reason\":\"select\",\"stack\":1}\n"
+		"{\"stack\":2,\"frames\":[" FRAME("runtime.gopark", "/p.go", 1) "]}\n"
+		"{\"goid\":2,\"state\":\"waiting\",\"reason\":\"select\",\"stack\":2}\n";
+	struct gd_groups g = group(text, strlen(text), 1 << 20);
+	assert_int_equal(g.n, 2);
+	assert_string_equal(g.list[0].frames[0].function, "net/http.(*persistConn).writeLoop");
+	assert_int_equal(g.list[0].n_frames, 1);
+	assert_false(g.list[0].own);
+	assert_string_equal(g.list[1].frames[0].function, "runtime.gopark");
+	gd_groups_deinit(&g);
+}
+
 /* The writer forgets stacks when its table is full and gives them a second number. */
 static void a_stack_with_two_numbers_is_one_group(void **state)
 {
@@ -224,6 +243,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		test_case(equal_stacks_in_equal_states_are_one_group),
 		test_case(a_group_shows_the_programs_own_frames),
+		test_case(without_own_frames_the_library_is_shown),
 		test_case(a_stack_with_two_numbers_is_one_group),
 		test_case(places_add_up_what_different_callers_wait_for),
 		test_case(limits_cost_detail_and_never_goroutines),
