@@ -63,12 +63,11 @@ archive := \
 policies :=
 
 golang := \
-	golang/shapes_scan.c \
-	golang/calibrate_m.c \
-	golang/calibrate_g.c \
 	golang/arguments.c \
 	golang/buildinfo.c \
 	golang/calibrate.c \
+	golang/calibrate_g.c \
+	golang/calibrate_m.c \
 	golang/frames.c \
 	golang/funcname.c \
 	golang/gather.c \
@@ -93,6 +92,7 @@ golang := \
 	golang/runtime.c \
 	golang/scheduler.c \
 	golang/shapes.c \
+	golang/shapes_scan.c \
 	golang/stats.c \
 	golang/symbols.c \
 	golang/ticks.c \
@@ -206,8 +206,10 @@ tests := \
 	tests/test_golang_funcname.c \
 	tests/test_golang_gather.c \
 	tests/test_golang_globals.c \
+	tests/test_golang_go_version.c \
 	tests/test_golang_goroutines.c \
 	tests/test_golang_histogram.c \
+	tests/test_golang_inltree.c \
 	tests/test_golang_labels.c \
 	tests/test_golang_layout.c \
 	tests/test_golang_memstats.c \
@@ -216,6 +218,7 @@ tests := \
 	tests/test_golang_pacer.c \
 	tests/test_golang_pclntab.c \
 	tests/test_golang_profile.c \
+	tests/test_golang_program.c \
 	tests/test_golang_reference.c \
 	tests/test_golang_running.c \
 	tests/test_golang_runtime.c \
@@ -274,6 +277,7 @@ go_tests := \
 	tests/test_golang_buildinfo.c \
 	tests/test_golang_calibrate.c \
 	tests/test_golang_globals.c \
+	tests/test_golang_inltree.c \
 	tests/test_golang_memstats.c \
 	tests/test_golang_moduledata.c \
 	tests/test_golang_pclntab.c \

@@ -26,7 +26,7 @@ enum { MAGIC_BYTES = sizeof(magic) - 1 };
 
 enum { VERSION_MAX = 1 << 10, MODINFO_MAX = 16 << 20 };
 
-/* ---- making the answer ---------------------------------------------------------------------------- */
+/* ---- making the answer ---------------------------------------------------------------------- */
 
 /* Copies what is printable ASCII; anything else in a version means that it is none. */
 static int set_version(struct gd_buildinfo *info, const char *text, size_t len,
@@ -74,7 +74,7 @@ void gd_buildinfo_deinit(struct gd_buildinfo *info)
 	*info = (struct gd_buildinfo){ 0 };
 }
 
-/* ---- the block ------------------------------------------------------------------------------------- */
+/* ---- the block ------------------------------------------------------------------------------ */
 
 /* Reads a varint length and that many bytes; moves *addr behind them. */
 static int read_string(struct gd_memory *memory, uint64_t *addr, uint64_t max, char **ret,
@@ -205,7 +205,7 @@ int gd_buildinfo_find(struct gd_memory *memory, const struct gd_maps *maps,
 	return gd_fail(err, -ENOENT, "no Go build info in this process");
 }
 
-/* ---- without a block -------------------------------------------------------------------------------- */
+/* ---- without a block ------------------------------------------------------------------------ */
 
 enum { SCHEDINIT_MAX = 16 << 10, OPERANDS_MAX = 1024 };
 
@@ -240,8 +240,8 @@ static void try_variable(struct gd_memory *memory, uint64_t addr, struct gd_buil
 }
 
 /*
- * schedinit compares the lengths of runtime.buildVersion and runtime.modinfo ("ensures that they are
- * kept in the binary"), so both are among its operands, at their own address or 8 behind it.
+ * schedinit compares the lengths of runtime.buildVersion and runtime.modinfo ("ensures that they
+ * are kept in the binary"), so both are among its operands, at their own address or 8 behind it.
  */
 static int recover_from(const struct gd_module *module, struct gd_memory *memory,
                         struct gd_buildinfo *ret, struct gd_error *err)

@@ -1,10 +1,10 @@
 #pragma once
 /*
  * What the linker wrote into a Go executable about its own build: the Go version and the module
- * lines `go version -m` prints.  Found in a target's memory without section headers.  When the block
- * is missing (some build systems and packers drop it) both are recovered from the runtime's own
- * variables, which runtime.schedinit refers to in every release.
- * Source: Go's debug/buildinfo, cmd/link (buildinfo, main), runtime/proc.go.
+ * lines `go version -m` prints.  Found in a target's memory without section headers.  When the
+ * block is missing (some build systems and packers drop it) both are recovered from the runtime's
+ * own variables, which runtime.schedinit refers to in every release.  Source: Go's debug/buildinfo,
+ * cmd/link (buildinfo, main), runtime/proc.go.
  */
 #include "base/error.h"
 #include "golang/go_version.h"
@@ -14,7 +14,7 @@
 
 struct gd_buildinfo {
 	char version[128]; /* "go1.22.5", "go1.26.1-X:jsonv2", "go1.28-devel_..."; cut if longer */
-	char *modinfo;     /* path/mod/dep/build lines, each ended by a newline; "" when absent; malloc */
+	char *modinfo; /* path/mod/dep/build lines, each with its newline; "" if absent; malloc */
 };
 
 /*
@@ -24,7 +24,7 @@ struct gd_buildinfo {
 int gd_buildinfo_find(struct gd_memory *memory, const struct gd_maps *maps,
                       struct gd_buildinfo *ret, struct gd_error *err);
 
-/* The same without a block, through the code of runtime.schedinit.  -ENOENT: not that way either. */
+/* The same without a block, through the code of runtime.schedinit.  -ENOENT: nor that way. */
 int gd_buildinfo_recover(const struct gd_modules *modules, struct gd_memory *memory,
                          struct gd_buildinfo *ret, struct gd_error *err);
 

@@ -11,7 +11,7 @@
 struct gd_go_version {
 	int minor;       /* 0 for "devel +hash", which no release after 1.16 calls itself */
 	int patch;
-	bool devel;      /* not an unmodified release (beta, vendor's): layouts must be calibrated */
+	bool devel;      /* no unmodified release (beta, vendor's): layouts must be calibrated */
 	bool experiment; /* "X:": GOEXPERIMENT differs from the release's default */
 };
 

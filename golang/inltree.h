@@ -1,9 +1,9 @@
 #pragma once
 /*
  * One record of a function's inline tree (FUNCDATA 3, runtime.inlinedCall): which function was
- * inlined, and where in the physical function the call stood.  Which record is in force at a program
- * counter says PCDATA 2 (gd_pclntab_pcdata).  Walking from an inlined function to the one it was
- * inlined into is symbols.h.
+ * inlined, and where in the physical function the call stood.  Which record is in force at a
+ * program counter says PCDATA 2 (gd_pclntab_pcdata).  Walking from an inlined function to the one
+ * it was inlined into is symbols.h.
  *
  * The records lie at moduledata.gofunc + an offset, outside of the pclntab's own bytes, so they are
  * read from memory.  Foreign bytes: a record can say anything.

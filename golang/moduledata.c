@@ -78,12 +78,13 @@ static int read_pclntab(struct scan *scan, const uint8_t *p, struct gd_module *m
 	uint64_t end, len;
 	if (__builtin_add_overflow(functions, gd_load_u64(p + AT_PCLNTABLE + 8), &end) ||
 	    gd_program_mapped_until(scan->maps, module->pc_header) < end)
-		return gd_fail(err, -EBADMSG, "pclntab at %#" PRIx64 " ends outside of all mappings",
+		return gd_fail(err, -EBADMSG,
+		               "pclntab at %#" PRIx64 " ends outside of all mappings",
 		               module->pc_header);
 	len = end - module->pc_header;
 	if (len > PCLNTAB_MAX || scan->tables_bytes + len > PCLNTAB_MAX)
 		return gd_fail(err, -E2BIG,
-		               "pclntab at %#" PRIx64 " has %" PRIu64 " bytes, our limit is %" PRIu64,
+		               "pclntab at %#" PRIx64 ": %" PRIu64 " bytes, our limit is %" PRIu64,
 		               module->pc_header, len, PCLNTAB_MAX);
 	scan->tables_bytes += len;
 	GD_FREE uint8_t *data = malloc(len);

@@ -41,7 +41,7 @@ static int check_magic(const uint8_t *header, bool *has_start_line, struct gd_er
 	if (header[4] != 0 || header[5] != 0 || header[HEADER_MIN_LC] != 1 ||
 	    header[HEADER_PTR_SIZE] != 8)
 		return gd_fail(err, -EBADMSG,
-		               "pclntab: not of an amd64 program (quantum %u, pointers of %u bytes)",
+		               "pclntab: not of amd64 (quantum %u, pointers of %u bytes)",
 		               header[HEADER_MIN_LC], header[HEADER_PTR_SIZE]);
 	*has_start_line = magic == GD_PCLNTAB_MAGIC_120;
 	return 0;
@@ -95,8 +95,8 @@ int gd_pclntab_init(struct gd_pclntab *ret, uint8_t *data, size_t len, uint64_t 
 	tab.nfunc = gd_load_u64(data + HEADER_NFUNC);
 	if (tab.nfunc == 0 || tab.nfunc >= (len - tab.pcln_off) / FTAB_ENTRY_BYTES)
 		return gd_fail(err, -EBADMSG,
-		               "pclntab: %" PRIu64 " functions cannot fit into %zu bytes", tab.nfunc,
-		               len - tab.pcln_off);
+		               "pclntab: %" PRIu64 " functions cannot fit into %zu bytes",
+		               tab.nfunc, len - tab.pcln_off);
 	if (tab.nfunc > FUNCS_MAX)
 		return gd_fail(err, -E2BIG, "pclntab: %" PRIu64 " functions, our limit is %" PRIu64,
 		               tab.nfunc, FUNCS_MAX);

@@ -1,9 +1,10 @@
 #pragma once
 /*
- * The writable data of a target's executable, shared libraries and plugins, read piece by piece: the
- * Go linker puts build info and moduledata there in all of Go 1.18 to 1.27, PIE or not (cmd/link
- * data.go: Segdata).  Read-only data, which can be hundreds of MiB, need not be touched.  Only the
- * map list is looked at, no ELF file is opened, so deleted, replaced and unreachable files will do.
+ * The writable data of a target's executable, shared libraries and plugins, read piece by piece:
+ * the Go linker puts build info and moduledata there in all of Go 1.18 to 1.27, PIE or not
+ * (cmd/link data.go: Segdata).  Read-only data, which can be hundreds of MiB, need not be touched.
+ * Only the map list is looked at, no ELF file is opened, so deleted, replaced and unreachable
+ * files will do.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -27,9 +28,10 @@ enum gd_program_data {
 typedef int gd_program_fn(uint64_t addr, const uint8_t *bytes, size_t n, void *arg);
 
 /*
- * Calls fn for all such data in address order.  Neighbouring pieces share `overlap` bytes (a multiple
- * of 16, below 4096), so that a record of at most that length is whole in one of them; one on an edge
- * is seen twice.  Returns 0 or what fn returned; -ESRCH when the target is gone, -ENOMEM.
+ * Calls fn for all such data in address order.  Neighbouring pieces share `overlap` bytes (a
+ * multiple of 16, below 4096), so that a record of at most that length is whole in one of them;
+ * one on an edge is seen twice.  Returns 0 or what fn returned; -ESRCH when the target is gone,
+ * -ENOMEM.
  */
 int gd_program_scan(struct gd_memory *memory, const struct gd_maps *maps, enum gd_program_data what,
                     size_t overlap, gd_program_fn *fn, void *arg, struct gd_error *err);

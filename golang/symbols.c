@@ -38,7 +38,7 @@ struct gd_symbols {
 	uint64_t generation;
 };
 
-/* ---- which functions are wrappers --------------------------------------------------------------- */
+/* ---- which functions are wrappers ----------------------------------------------------------- */
 
 /*
  * Their id moved with the releases, but has always been the last one, right behind that of
@@ -58,7 +58,7 @@ static uint8_t wrapper_id_of(const struct gd_modules *modules, int minor)
 	return minor >= 0 && minor < 25 ? 22 : 23;
 }
 
-/* ---- memory -------------------------------------------------------------------------------------- */
+/* ---- memory --------------------------------------------------------------------------------- */
 
 static void *take(struct gd_symbols *symbols, size_t n)
 {
@@ -137,7 +137,7 @@ void gd_symbols_destroy(struct gd_symbols *symbols)
 	free(symbols);
 }
 
-/* ---- what a pc means ----------------------------------------------------------------------------- */
+/* ---- what a pc means ------------------------------------------------------------------------ */
 
 static void locate(const struct gd_pclntab *tab, const struct gd_func *func, uint64_t pc,
                    struct gd_line *line)
@@ -152,9 +152,9 @@ static void locate(const struct gd_pclntab *tab, const struct gd_func *func, uin
 }
 
 /*
- * From the innermost inlined function out to the physical one.  Each record of the inline tree names
- * the function that was inlined and an instruction whose position is that of the call; which record
- * is in force there says what that call was inlined into in turn.
+ * From the innermost inlined function out to the physical one.  Each record of the inline tree
+ * names the function that was inlined and an instruction whose position is that of the call; which
+ * record is in force there says what that call was inlined into in turn.
  */
 static unsigned expand(const struct gd_symbols *symbols, const struct gd_module *module,
                        const struct gd_func *func, uint64_t pc,
@@ -214,7 +214,7 @@ static bool resolve(struct gd_symbols *symbols, uint64_t pc, bool exact, struct 
 	return true;
 }
 
-/* ---- the cache ----------------------------------------------------------------------------------- */
+/* ---- the cache ------------------------------------------------------------------------------ */
 
 static struct slot *slot_of(const struct gd_symbols *symbols, uint64_t key)
 {

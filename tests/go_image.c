@@ -131,7 +131,8 @@ static void make_pclntab(struct go_image *image)
 		.funcs = { image, at + FUNCS + 40, GO_IMAGE_GOFUNC, 0 },
 	};
 	static const size_t places[] = { NAMES, UNITS, FILES, PCTAB, FUNCS };
-	go_image_put_u32(image, at, image->minor < 20 ? GD_PCLNTAB_MAGIC_118 : GD_PCLNTAB_MAGIC_120);
+	go_image_put_u32(image, at,
+	                 image->minor < 20 ? GD_PCLNTAB_MAGIC_118 : GD_PCLNTAB_MAGIC_120);
 	image->bytes[at + 6] = 1;
 	image->bytes[at + 7] = 8;
 	go_image_put_u64(image, at + 8, 4);

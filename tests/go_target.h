@@ -17,9 +17,9 @@ struct go_target {
 };
 
 /*
- * Starts the Go victim `name` in every release and variant that was built, one after the other, and
- * hands each to `check`.  Prints what was covered and what was left out; skips the test when nothing
- * was built.
+ * Starts the Go victim `name` in every release and variant that was built, one after the other,
+ * and hands each to `check`.  Prints what was covered and what was left out; skips the test when
+ * nothing was built.
  */
 void go_target_each(const char *name, void (*check)(struct go_target *go));
 

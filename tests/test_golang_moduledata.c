@@ -11,7 +11,7 @@
 #include "tests/go_image.h"
 #include "tests/go_target.h"
 
-/* ---- real programs ---------------------------------------------------------------------------------- */
+/* ---- real programs -------------------------------------------------------------------------- */
 
 struct symbol {
 	const char *name, *old_name; /* "go.func.*" became "go:func.*" in 1.20 */
@@ -159,7 +159,7 @@ static void a_process_that_exited_is_esrch(void **state)
 	assert_fails(gd_modules_find(target->memory, &target->maps, &modules, &err), -ESRCH, &err);
 }
 
-/* ---- made up ----------------------------------------------------------------------------------------- */
+/* ---- made up -------------------------------------------------------------------------------- */
 
 static int find(struct go_image *image, struct gd_modules *ret, struct gd_error *err)
 {
@@ -250,7 +250,8 @@ static void copies_of_a_record_are_one_module(void **state)
 	struct gd_error err = { 0 };
 	struct gd_modules modules;
 	go_image_make(&image, 24);
-	memcpy(image.bytes + GO_IMAGE_MODULEDATA + 0x1000, image.bytes + GO_IMAGE_MODULEDATA, 0x400);
+	uint8_t *record = image.bytes + GO_IMAGE_MODULEDATA;
+	memcpy(record + 0x1000, record, 0x400);
 	assert_ok(find(&image, &modules, &err), &err);
 	assert_int_equal(modules.n, 1);
 	gd_modules_deinit(&modules);

@@ -8,15 +8,15 @@
 #include "tests/go_image.h"
 #include "tests/go_target.h"
 
-/* ---- real tables ------------------------------------------------------------------------------------ */
+/* ---- real tables ---------------------------------------------------------------------------- */
 
 struct compared {
 	const struct go_target *go;
 	unsigned same, without;
 };
 
-/* "main.sum[go.shape.int]" and what 1.18 to 1.20 make of it, "main.sum[...]"; "runtime.gogo" and the
- * symbol that says for which calling convention, "runtime.gogo.abi0". */
+/* "main.sum[go.shape.int]" and what 1.18 to 1.20 make of it, "main.sum[...]"; "runtime.gogo" and
+ * the symbol that says for which calling convention, "runtime.gogo.abi0". */
 static bool same_name(const char *ours, const char *symbol)
 {
 	size_t n = strcspn(symbol, "[");
@@ -108,7 +108,7 @@ static void every_function_is_found_by_address_and_name(void **state)
 	go_target_each("symbols", check_functions);
 }
 
-/* ---- made up ----------------------------------------------------------------------------------------- */
+/* ---- made up -------------------------------------------------------------------------------- */
 
 static const uint64_t text = GO_IMAGE_BASE + GO_IMAGE_TEXT;
 
@@ -176,8 +176,8 @@ static void impossible_headers_are_refused(void **state)
 		{ 0, 0x08010000fffffffb, -ENOTSUP, "before 1.18" },
 		{ 0, 0x08010000fffffffa, -ENOTSUP, "before 1.18" },
 		{ 0, 0x08010000fffffff2, -EBADMSG, "unknown magic 0xfffffff2" },
-		{ 0, 0x04010000fffffff1, -EBADMSG, "not of an amd64 program" },
-		{ 0, 0x08040000fffffff1, -EBADMSG, "not of an amd64 program" },
+		{ 0, 0x04010000fffffff1, -EBADMSG, "not of amd64" },
+		{ 0, 0x08040000fffffff1, -EBADMSG, "not of amd64" },
 		{ 0, 0x08010001fffffff1, -EBADMSG, "unknown magic" },
 		{ 8, 0, -EBADMSG, "0 functions" },
 		{ 8, UINT64_C(1) << 32, -EBADMSG, "4294967296 functions cannot fit" },

@@ -59,8 +59,8 @@ struct frame {
 };
 
 /* Wrappers are left out of what Callers returns, except those that call into panics. */
-static void check_stack(struct go_target *go, struct gd_symbols *symbols, const struct frame *frames,
-                        size_t n)
+static void check_stack(struct go_target *go, struct gd_symbols *symbols,
+                        const struct frame *frames, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		const struct gd_site *site = gd_symbols_site(symbols, frames[i].pc, false);
@@ -124,7 +124,7 @@ static void check_chain(struct go_target *go, struct gd_symbols *symbols, char *
 		differ(go, "chain", pc, site->lines + i, fields + 3);
 }
 
-/* byValue is a method of base; the compiler made one for *base that calls it, and a method value. */
+/* byValue is a method of base; the compiler made one of *base that calls it, and method values. */
 static void check_wrappers(struct go_target *go, struct gd_symbols *symbols)
 {
 	static const struct {
@@ -206,7 +206,7 @@ static void every_answer_is_that_of_the_runtime_itself(void **state)
 	go_target_each("symbols", check_answers);
 }
 
-/* ---- a module made up ------------------------------------------------------------------------------ */
+/* ---- a module made up ----------------------------------------------------------------------- */
 
 static const uint64_t text = GO_IMAGE_BASE + GO_IMAGE_TEXT;
 
@@ -318,7 +318,7 @@ static void broken_inline_trees_leave_the_physical_function(void **state)
 		uint32_t value;
 		unsigned n_lines;
 	} changes[] = {
-		{ GO_IMAGE_GOFUNC + 16 + 8, 0xffffff00, 2 }, /* called before the function's start */
+		{ GO_IMAGE_GOFUNC + 16 + 8, 0xffffff00, 2 }, /* before the function's start */
 		{ GO_IMAGE_GOFUNC + 16 + 8, 0x7fffffff, 2 },
 		{ GO_IMAGE_GOFUNC + 16 + 4, 0xffffffff, 3 }, /* its name is "?" */
 		{ GO_IMAGE_GOFUNC + 16 + 4, 0x7fffffff, 3 },
@@ -355,8 +355,8 @@ static void wrappers_are_known_without_names(void **state)
 		struct gd_error err = { 0 };
 		struct gd_symbols *symbols;
 		go_image_make(&image, ids[i].minor < 0 ? 27 : ids[i].minor);
-		uint8_t *name = memmem(image.bytes, sizeof(image.bytes), "runtime.systemstack_switch",
-		                       26);
+		uint8_t *name = memmem(image.bytes, sizeof(image.bytes),
+		                       "runtime.systemstack_switch", 26);
 		memcpy(name, "garbled", 7);
 		image.bytes[image.at_func[1] + (ids[i].minor < 20 && ids[i].minor > 0 ? 36 : 40)] =
 			ids[i].id;
@@ -390,7 +390,7 @@ static void funcdata_is_read_up_to_the_end_of_memory(void **state)
 	close_image(&image, &modules, symbols);
 }
 
-/* ---- the cache ------------------------------------------------------------------------------------- */
+/* ---- the cache ------------------------------------------------------------------------------ */
 
 static void an_answer_is_given_again_with_what_was_kept(void **state)
 {

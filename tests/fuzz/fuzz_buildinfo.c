@@ -1,7 +1,7 @@
 /*
  * Build info: the first byte says how the others are taken.
  *
- *	0x80 set    a memory image at 0x400000 with code, constants and data: the block is looked for
+ *	0x80 set    memory at 0x400000 with code, constants and data: the block is looked for
  *	            in the data, and recovered from the operands of runtime.schedinit
  *	else        the text of a version
  */

@@ -1,7 +1,7 @@
 /*
  * The Go tables of a program: the first byte says how the others are taken.
  *
- *	0x80 set    a memory image at 0x400000 with code, constants and data: modules are looked for,
+ *	0x80 set    memory at 0x400000 with code, constants and data: modules are looked for,
  *	            completed for Go 1.(the byte's low bits), and addresses asked for
  *	else        one pclntab as it is
  *
