@@ -1,7 +1,7 @@
 /*
  * Which function betrays which variable was found by disassembling every minor release from 1.18 to
  * 1.27: each rule below picked the right operand in all of them, small program and large, and where
- * possible a variable has two rules, so that a release that inlines one function still has the other.
+ * possible a variable has two rules, so that a release that inlines one function still has one.
  */
 #include "golang/globals.h"
 
@@ -60,7 +60,8 @@ static const struct rule rules[] = {
 	{ G(bbuckets), "stkbucket", ANY, 8, WRITABLE, AFTER_MUTEX, 0, NO_FIELD },
 	{ G(memstats), "newBucket", GD_OPERAND_LEA, 8, NOPTRBSS, LOWEST, 0,
 	  FIELD(mstats_buckhash_sys) },
-	{ G(memstats), "gcenable", GD_OPERAND_STORE, 1, NOPTRBSS, LOWEST, 0, FIELD(mstats_enablegc) },
+	{ G(memstats), "gcenable", GD_OPERAND_STORE, 1, NOPTRBSS, LOWEST, 0,
+	  FIELD(mstats_enablegc) },
 	{ G(gc_controller), "gcinit", GD_OPERAND_LEA, 8, NOPTRBSS, FIRST, 0, NO_FIELD },
 	{ G(gc_controller), "gcMark", ANY, 8, NOPTRBSS, LOWEST, 0, NO_FIELD },
 	{ G(mheap), "gcResetMarkState", ANY, 8, BSS, FIRST, 0, NO_FIELD },
@@ -265,111 +266,6 @@ void gd_globals_by_operands(const struct gd_modules *modules, struct gd_memory *
 	}
 }
 
-/* Chunks overlap by the largest struct tested, so that none is cut. */
-enum { CHUNK_WORDS = 1 << 17, OVERLAP_WORDS = 1 << 14 };
-
-/* A hostile process can make every word of it look promising: one scan gives up after about a second. */
-static const uint64_t SCAN_READS_MAX = UINT64_C(1) << 20;
-
-/* Data that large is a program's own table, the runtime's variables have some 200 KiB. */
-static const uint64_t SCAN_MAX = UINT64_C(32) << 20;
-
-static unsigned sections_of(enum gd_global which)
-{
-	switch (which) {
-	case GD_GLOBAL_wait_reason_strings:
-	case GD_GLOBAL_build_version:
-		return DATA;
-	case GD_GLOBAL_memstats:
-	case GD_GLOBAL_gc_controller:
-		return NOPTRBSS;
-	case GD_GLOBAL_mbuckets:
-	case GD_GLOBAL_bbuckets:
-	case GD_GLOBAL_xbuckets:
-		return BSS | NOPTRBSS;
-	case GD_GLOBAL_allgs:
-	case GD_GLOBAL_allm:
-	case GD_GLOBAL_allp:
-	case GD_GLOBAL_sched:
-	case GD_GLOBAL_mheap:
-		return BSS;
-	case GD_GLOBAL_gomaxprocs:
-	case GD_GLOBAL_mem_profile_rate:
-	case GD_GLOBAL_block_profile_rate:
-	case GD_GLOBAL_mutex_profile_fraction:
-	case GD_GLOBAL_COUNT:
-		break;
-	}
-	return 0;
-}
-
-struct scan {
-	const struct gd_shapes *shapes;
-	enum gd_global which;
-	uint64_t *words;
-	uint64_t found;
-	size_t threads; /* in the list found, of allm: the longest is taken */
-};
-
-/* True when nothing better can come. */
-static bool consider(struct scan *scan, uint64_t addr)
-{
-	if (gd_shapes_test(scan->shapes, scan->which, addr) != GD_SHAPE_RIGHT)
-		return false;
-	if (scan->which != GD_GLOBAL_allm) {
-		scan->found = addr;
-		return true;
-	}
-	size_t threads = gd_shapes_threads(scan->shapes, addr);
-	if (threads > scan->threads) {
-		scan->threads = threads;
-		scan->found = addr;
-	}
-	return false;
-}
-
-static bool scan_range(struct scan *scan, const struct gd_range *range)
-{
-	uint64_t at = (range->start + 7) & ~UINT64_C(7);
-	uint64_t end = range->end - range->start < SCAN_MAX ? range->end : range->start + SCAN_MAX;
-
-	while (at + 8 <= end) {
-		size_t want = end - at < CHUNK_WORDS * 8 ? (size_t)(end - at) : CHUNK_WORDS * 8;
-		ssize_t got = gd_memory_read_some(scan->shapes->memory, at, scan->words, want);
-		size_t n = got > 0 ? (size_t)got / 8 : 0;
-		size_t step = n == CHUNK_WORDS ? n - OVERLAP_WORDS : n;
-		for (size_t i = 0; i < step; i++)
-			if (gd_shapes_worth_testing(scan->shapes, scan->which, scan->words + i,
-			                            n - i) &&
-			    consider(scan, at + 8 * i))
-				return true;
-		if (n == 0)
-			return false;
-		at += 8 * step;
-	}
-	return false;
-}
-
-static uint64_t scan_for(const struct gd_shapes *known, enum gd_global which, uint64_t *words)
-{
-	const struct gd_module *module = &known->modules->list[0];
-	uint64_t reads_left = SCAN_READS_MAX;
-	struct gd_shapes shapes = *known;
-	const struct { unsigned section; const struct gd_range *range; } ranges[] = {
-		{ NOPTRDATA, &module->noptrdata },
-		{ DATA, &module->data },
-		{ BSS, &module->bss },
-		{ NOPTRBSS, &module->noptrbss },
-	};
-	struct scan scan = { .shapes = &shapes, .which = which, .words = words };
-
-	shapes.reads_left = &reads_left;
-	for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
-		if ((sections_of(which) & ranges[i].section) != 0 && scan_range(&scan, ranges[i].range))
-			break;
-	return scan.found;
-}
-
 /* What later tests lean on. */
 static void note(struct gd_shapes *shapes, enum gd_global which, uint64_t addr)
 {
@@ -383,11 +279,10 @@ void gd_globals_by_shape(const struct gd_modules *modules, struct gd_memory *mem
                          const struct gd_layout *layout, struct gd_globals *ret)
 {
 	struct gd_shapes shapes = { .memory = memory, .modules = modules, .layout = layout };
-	GD_FREE uint64_t *words = malloc(CHUNK_WORDS * sizeof(*words));
 
 	memset(ret, 0, sizeof(*ret));
-	for (unsigned i = 0; i < GD_GLOBAL_COUNT && words != NULL && modules->n > 0; i++) {
-		uint64_t addr = scan_for(&shapes, (enum gd_global)i, words);
+	for (unsigned i = 0; i < GD_GLOBAL_COUNT && modules->n > 0; i++) {
+		uint64_t addr = gd_shapes_scan(&shapes, (enum gd_global)i);
 		if (addr == 0)
 			continue;
 		*slot(ret, (enum gd_global)i) = addr;
@@ -398,7 +293,7 @@ void gd_globals_by_shape(const struct gd_modules *modules, struct gd_memory *mem
 
 /* Of what code says take what memory confirms; when memory refutes it all, scan. */
 static void settle(const struct finder *f, struct gd_shapes *shapes, enum gd_global which,
-                   uint64_t *words, struct gd_globals *ret)
+                   struct gd_globals *ret)
 {
 	uint32_t bit = UINT32_C(1) << which;
 	uint64_t open = 0;
@@ -422,7 +317,7 @@ static void settle(const struct finder *f, struct gd_shapes *shapes, enum gd_glo
 		ret->by_operands |= bit;
 		return;
 	}
-	uint64_t addr = scan_for(shapes, which, words);
+	uint64_t addr = gd_shapes_scan(shapes, which);
 	if (addr == 0)
 		return;
 	*slot(ret, which) = addr;
@@ -435,16 +330,15 @@ int gd_globals_find(const struct gd_modules *modules, struct gd_memory *memory,
                     const struct gd_layout *layout, struct gd_globals *ret, struct gd_error *err)
 {
 	struct gd_shapes shapes = { .memory = memory, .modules = modules, .layout = layout };
-	GD_FREE uint64_t *words = malloc(CHUNK_WORDS * sizeof(*words));
 	struct gd_globals found = { 0 };
 	struct finder f;
 
 	if (modules->n == 0)
 		return gd_fail(err, -ENOENT, "globals: no Go module");
-	if (words == NULL || collect(&f, modules, memory, layout) < 0)
+	if (collect(&f, modules, memory, layout) < 0)
 		return gd_fail_errno(err, -ENOMEM, "globals");
 	for (unsigned i = 0; i < GD_GLOBAL_COUNT; i++) {
-		settle(&f, &shapes, (enum gd_global)i, words, &found);
+		settle(&f, &shapes, (enum gd_global)i, &found);
 		note(&shapes, (enum gd_global)i, *slot(&found, (enum gd_global)i));
 	}
 	/* The number of Ps is also the length of their list. */

@@ -93,10 +93,11 @@ static void note_calibration(struct gd_go *go, const struct gd_calibration *c)
 	if (go->layout.trust == GD_LAYOUT_EXACT && c->moved == 0)
 		return;
 	if (go->layout.trust == GD_LAYOUT_EXACT)
-		add_note(go, "layout calibrated: %s differs from its row in the table: %s", name, c->what);
+		add_note(go, "layout calibrated: %s differs from its row in the table: %s", name,
+		         c->what);
 	else
-		add_note(go, "layout calibrated: %s has no row in the table; checked on %u goroutines "
-		         "and %u threads%s%s", name, c->goroutines, c->threads,
+		add_note(go, "layout calibrated: %s has no row in the table; checked on "
+		         "%u goroutines and %u threads%s%s", name, c->goroutines, c->threads,
 		         c->moved > 0 ? ", moved " : "", c->what);
 	go->layout.trust = GD_LAYOUT_CALIBRATED;
 }
@@ -126,6 +127,14 @@ static int find_layout(struct gd_go *go, const pid_t *tids, size_t n_tids, struc
 	return gd_globals_find(&go->modules, go->memory, &go->layout, &go->globals, err);
 }
 
+/* A target that exits meanwhile looks like one that holds no Go, or like a strange layout. */
+static int check_alive(struct gd_go *go, struct gd_error *err)
+{
+	uint64_t word;
+	int r = gd_memory_read_u64(go->memory, go->modules.list[0].addr, &word, err);
+	return r == -ESRCH ? r : 0;
+}
+
 static int open_runtime(struct gd_go *go, const pid_t *tids, size_t n_tids, struct gd_error *err)
 {
 	int r = gd_modules_find(go->memory, go->maps, &go->modules, err);
@@ -141,6 +150,8 @@ static int open_runtime(struct gd_go *go, const pid_t *tids, size_t n_tids, stru
 	if (r < 0)
 		return r;
 	r = find_layout(go, tids, n_tids, err);
+	if (check_alive(go, err) == -ESRCH)
+		return -ESRCH;
 	if (r < 0)
 		return r;
 	read_wait_reasons(go);

@@ -174,21 +174,34 @@ static enum gd_shape test_gomaxprocs(const struct gd_shapes *s, uint64_t addr)
 	return (uint64_t)n == allp.len ? GD_SHAPE_RIGHT : GD_SHAPE_WRONG;
 }
 
-/* The idle P at the head of the list, when there is one, is in the list of all. */
-static bool is_idle_p(const struct gd_shapes *s, uint64_t p, int32_t n_idle)
+/*
+ * As many as there are idle Ps in the list of all, and the head of theirs is one of these.  A P that
+ * was just taken for a thread about to look for work has left one list only.
+ */
+static bool are_idle_ps(const struct gd_shapes *s, uint64_t head, int32_t n, int32_t n_spinning)
 {
+	const struct gd_layout *l = s->layout;
 	struct slice allp;
-	int32_t id;
-	uint64_t same;
+	uint64_t p;
+	int32_t status, idle = 0;
+	bool seen = head == 0;
 
-	if (p == 0 || n_idle == 0)
-		return p == 0 && n_idle == 0;
-	if (!i32_of(s, p, s->layout->p_id, &id))
+	if ((head == 0) != (n == 0) || !slice_at(s, s->allp, PROCS_MAX, &allp))
 		return false;
-	if (!slice_at(s, s->allp, PROCS_MAX, &allp))
-		return true;
-	return id >= 0 && (uint64_t)id < allp.len && element(s, &allp, (uint64_t)id, &same) &&
-	       same == p;
+	for (uint64_t i = 0; i < allp.len; i++) {
+		if (!element(s, &allp, i, &p) || !i32_of(s, p, l->p_status, &status))
+			return false;
+		if (status == 0)
+			idle++;
+		if (p == head)
+			seen = true;
+	}
+	return seen && idle >= n && idle - n <= n_spinning;
+}
+
+static bool is_count(int32_t n, uint64_t max)
+{
+	return n >= 0 && (uint64_t)n <= max;
 }
 
 /*
@@ -198,6 +211,7 @@ static bool is_idle_p(const struct gd_shapes *s, uint64_t p, int32_t n_idle)
  */
 static enum gd_shape test_sched(const struct gd_shapes *s, uint64_t addr)
 {
+	enum { THREADS_MAX = 10000 }; /* unless debug.SetMaxThreads changed it */
 	const struct gd_layout *l = s->layout;
 	uint64_t goidgen, lastpoll, mnext, nmfreed, pidle;
 	int32_t maxmcount, nmidle, npidle, nmspinning;
@@ -212,20 +226,21 @@ static enum gd_shape test_sched(const struct gd_shapes *s, uint64_t addr)
 	    !i32_of(s, addr, l->sched_npidle, &npidle) ||
 	    !i32_of(s, addr, l->sched_nmspinning, &nmspinning))
 		return GD_SHAPE_WRONG;
-	if (goidgen == 0 || goidgen >> 56 != 0 || lastpoll >> 63 != 0 ||
-	    mnext <= nmfreed || mnext >> 32 != 0 || maxmcount < 1 || mnext - nmfreed > (uint64_t)maxmcount || nmidle < 0 ||
-	    (uint64_t)nmidle > mnext - nmfreed || npidle < 0 || (uint64_t)npidle > PROCS_MAX ||
-	    nmspinning < 0 || (uint64_t)nmspinning > PROCS_MAX)
+	if (goidgen == 0 || goidgen >> 56 != 0 || lastpoll >> 63 != 0 || mnext <= nmfreed ||
+	    mnext >> 32 != 0)
+		return GD_SHAPE_WRONG;
+	uint64_t counted = mnext - nmfreed;
+	if (maxmcount < 1 || counted > (uint64_t)maxmcount || !is_count(nmidle, counted) ||
+	    !is_count(npidle, PROCS_MAX) || !is_count(nmspinning, PROCS_MAX))
 		return GD_SHAPE_WRONG;
 	if (s->allm == 0)
 		return GD_SHAPE_OPEN;
 	uint64_t listed = gd_shapes_threads(s, s->allm);
-	uint64_t counted = mnext - nmfreed;
 	uint64_t off = listed > counted ? listed - counted : counted - listed;
 	if (listed == 0 || off > 1 + listed / 8)
 		return GD_SHAPE_WRONG;
-	/* A P may be leaving the list of idle ones while we look. */
-	return is_idle_p(s, pidle, npidle) ? GD_SHAPE_RIGHT : GD_SHAPE_OPEN;
+	bool sure = maxmcount == THREADS_MAX && are_idle_ps(s, pidle, npidle, nmspinning);
+	return sure ? GD_SHAPE_RIGHT : GD_SHAPE_OPEN;
 }
 
 uint64_t gd_shapes_bucket_hash(const uint64_t *pcs, size_t n, uint64_t size)
@@ -296,7 +311,7 @@ static enum gd_shape test_gc_controller(const struct gd_shapes *s, uint64_t addr
 	    !u64_of(s, addr, l->gcc_heap_minimum, &minimum) || minimum != heap_minimum(percent) ||
 	    !u64_of(s, addr, l->gcc_heap_marked, &marked) || marked >> 56 != 0)
 		return GD_SHAPE_WRONG;
-	/* From 1.19 on there is more to see: a limit, and the bytes in use, which are whole pages. */
+	/* From 1.19 on there is more: a limit, and the bytes in use, which are whole pages. */
 	if (l->gcc_memory_limit >= 0 &&
 	    (!u64_of(s, addr, l->gcc_memory_limit, &limit) || limit >> 63 != 0 ||
 	     !u64_of(s, addr, l->gcc_heap_in_use, &in_use) || in_use == 0 || in_use % 4096 != 0))

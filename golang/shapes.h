@@ -35,6 +35,12 @@ enum gd_shape gd_shapes_test(const struct gd_shapes *shapes, enum gd_global whic
 bool gd_shapes_worth_testing(const struct gd_shapes *shapes, enum gd_global which,
                              const uint64_t *words, size_t n);
 
+/*
+ * Where the variable is, by going over the sections it can be in; 0 when nothing there is right.  Of
+ * several lists of threads the longest.  The number of reads is bounded.
+ */
+uint64_t gd_shapes_scan(const struct gd_shapes *shapes, enum gd_global which);
+
 /* How many m the list whose head is stored at addr has; 0 when it is none (each m knows its g0, and
  * the g0 its m), at most GD_SHAPES_THREADS_MAX. */
 #define GD_SHAPES_THREADS_MAX 100000

@@ -140,8 +140,9 @@ static const char *pretend_newer(const struct go_target *go)
 	go_assert_ok(go, gd_io_read_file_at(AT_FDCWD, path, &bytes, &err), &err);
 	int n = snprintf(text, sizeof(text), "go%s", go->release);
 	size_t changed = 0;
+	const char *end = bytes.data + bytes.len;
 	for (char *at = bytes.data;
-	     (at = memmem(at, (size_t)(bytes.data + bytes.len - at), text, (size_t)n)) != NULL; at++) {
+	     (at = memmem(at, (size_t)(end - at), text, (size_t)n)) != NULL; at++) {
 		at[4] = '9';
 		changed++;
 	}
@@ -165,7 +166,7 @@ static void check_newer(struct go_target *go)
 	size_t n = 0;
 	char name[64];
 
-	/* From the newest row one can calibrate backwards only to 1.23 (see test_golang_calibrate). */
+	/* From the newest row one can calibrate back to 1.23 only (see test_golang_calibrate.c). */
 	if (strcmp(go->variant, "plain") != 0 || go->version.minor < 23)
 		return;
 	struct victim *victim = victim_start(pretend_newer(go), NULL);
@@ -207,7 +208,8 @@ static void a_process_without_go_is_enoent(void **state)
 	struct gd_go *runtime = (struct gd_go *)&err;
 
 	assert_ok(gd_target_open(getpid(), &target, &err), &err);
-	assert_fails(gd_go_open(target->memory, &target->maps, NULL, 0, &runtime, &err), -ENOENT, &err);
+	int r = gd_go_open(target->memory, &target->maps, NULL, 0, &runtime, &err);
+	assert_fails(r, -ENOENT, &err);
 	assert_ptr_equal(runtime, &err);
 	gd_go_close(NULL);
 }

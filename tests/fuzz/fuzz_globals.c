@@ -63,7 +63,8 @@ static void check_operands(const uint8_t *data, size_t size)
 	if (n > 64 || n > size)
 		abort();
 	for (size_t i = 0; i < n; i++)
-		if (list[i].kind == 0 || (list[i].width != 1 && list[i].width != 4 && list[i].width != 8))
+		if (list[i].kind == 0 || list[i].width == 0 || list[i].width > 8 ||
+		    (list[i].width & (list[i].width - 1)) != 0)
 			abort();
 }
 
