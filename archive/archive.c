@@ -108,7 +108,7 @@ static int start_row(const struct gd_archive *a, const struct gd_artifact *artif
 	return r;
 }
 
-/* --- one artifact's stream ------------------------------------------------------------------- */
+/* --- one artifact's stream ----------------------------------------------------------------- */
 
 static int take_staging(struct gd_archive *a, struct gd_staging **ret, struct gd_error *err)
 {
@@ -194,7 +194,7 @@ static int on_close(struct gd_stream *stream, const struct gd_outcome *outcome,
 	int r = broken(a, err);
 	if (r == 0) {
 		/* "Failed" means that nothing usable came: its bytes are not kept. */
-		bool keep = outcome->grade == GD_GRADE_COMPLETE || outcome->grade == GD_GRADE_PARTIAL;
+		bool keep = outcome->grade <= GD_GRADE_PARTIAL;
 		r = reserve_row(a, &why);
 		if (r == 0 && keep)
 			r = append_staged(s, &why);
@@ -266,7 +266,7 @@ static int on_absent(struct gd_sink *sink, const struct gd_artifact *artifact,
 	return 0;
 }
 
-/* --- the whole ------------------------------------------------------------------------------- */
+/* --- the whole ----------------------------------------------------------------------------- */
 
 static int begin(struct gd_archive *a, const char *dir, const char *plan_json, size_t plan_len,
                  struct gd_error *err)

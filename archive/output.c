@@ -31,7 +31,8 @@ int gd_output_fail(const struct gd_output *output, int code, uint64_t n, struct 
 	const char *what = code == -EDQUOT  ? "quota used up"
 	                   : code == -EFBIG ? "file size limit reached"
 	                                    : "no space left";
-	return gd_fail(err, -ENOSPC, "%.100s: %s: at least %s needed beyond the %s written, %s free%s",
+	return gd_fail(err, -ENOSPC,
+	               "%.100s: %s: at least %s needed beyond the %s written, %s free%s",
 	               output->dir, what, gd_units_bytes(needed, n),
 	               gd_units_bytes(written, output->bytes), gd_units_bytes(room, free_bytes),
 	               known && fs.f_files > 0 && fs.f_favail == 0 ? ", no inodes" : "");

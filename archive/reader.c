@@ -30,7 +30,7 @@ static void note(struct gd_reader *r, const struct gd_error *why)
 		r->trouble = *why;
 }
 
-/* --- what is in the file ---------------------------------------------------------------------- */
+/* --- what is in the file ------------------------------------------------------------------- */
 
 static int add_blob(struct gd_reader *r, size_t *cap, const struct gd_tarfile_member *m,
                     struct gd_error *err)
@@ -63,7 +63,7 @@ static bool is_blob(const char *name)
 	return strncmp(name, GD_LAYOUT_BLOBS, n) == 0 && gd_layout_hex_ok(name + n);
 }
 
-/* Fills the list of blobs; `index` gets index.json's place, `layout` whether oci-layout is there. */
+/* Lists the blobs; `index` gets index.json's place, `layout` whether oci-layout is there. */
 static int walk(struct gd_reader *r, struct gd_tarfile_member *index, bool *layout,
                 struct gd_error *err)
 {
@@ -137,7 +137,7 @@ const struct gd_blob *gd_reader_blob(const struct gd_reader *r, const char *dige
 	return &r->blobs[r->by_hex[low]];
 }
 
-/* --- what the documents say ------------------------------------------------------------------- */
+/* --- what the documents say ---------------------------------------------------------------- */
 
 static int take(void *arg, const void *bytes, size_t n)
 {
@@ -235,7 +235,7 @@ static void read_documents(struct gd_reader *r, const struct gd_tarfile_member *
 	}
 }
 
-/* --- artifacts ---------------------------------------------------------------------------------- */
+/* --- artifacts ----------------------------------------------------------------------------- */
 
 const struct gd_artifact_row *gd_reader_artifact(const struct gd_reader *r, const char *name)
 {

@@ -71,7 +71,7 @@ static int copy_blob(struct repair *r, const struct gd_blob *blob, const char *t
 	return got;
 }
 
-/* --- only the frame was damaged ----------------------------------------------------------------- */
+/* --- only the frame was damaged ------------------------------------------------------------ */
 
 /* 1 when the manifest and everything it lists is good. */
 static int is_whole(struct repair *r, struct gd_error *err)
@@ -105,8 +105,8 @@ static int restore(struct repair *r, struct gd_error *err)
 		                collector_of(reader, title), err);
 	}
 	if (got == 0)
-		got = copy_blob(r, gd_reader_blob(reader, m->config.digest), GD_LAYOUT_SNAPSHOT_NAME,
-		                NULL, err);
+		got = copy_blob(r, gd_reader_blob(reader, m->config.digest),
+		                GD_LAYOUT_SNAPSHOT_NAME, NULL, err);
 	if (got == 0)
 		got = gd_reader_load_blob(reader, reader->manifest_blob, &manifest, err);
 	if (got == 0)
@@ -116,13 +116,14 @@ static int restore(struct repair *r, struct gd_error *err)
 	gd_layout_put_index(m, blob.digest, blob.stored_bytes, &index);
 	got = gd_buf_check(&index, GD_LAYOUT_INDEX, err);
 	if (got == 0)
-		got = gd_documents_append(r->tar, GD_LAYOUT_INDEX, index.data, index.len, NULL, err);
+		got = gd_documents_append(r->tar, GD_LAYOUT_INDEX, index.data, index.len, NULL,
+		                          err);
 	r->verdict.blobs_good = m->n_layers;
 	r->verdict.complete = m->complete;
 	return got;
 }
 
-/* --- something is lost -------------------------------------------------------------------------- */
+/* --- something is lost --------------------------------------------------------------------- */
 
 /* The reader's snapshot is not ours to change: a copy by way of its own format. */
 static int copy_snapshot(const struct gd_snapshot *from, struct gd_snapshot *ret,
@@ -206,7 +207,7 @@ static int rebuild(struct repair *r, struct gd_error *err)
 	return gd_documents_close(r->tar, s, digest, err);
 }
 
-/* --- the whole ------------------------------------------------------------------------------------ */
+/* --- the whole ----------------------------------------------------------------------------- */
 
 static int begin(struct repair *r, const char *dir, struct gd_error *err)
 {

@@ -151,7 +151,8 @@ static int take_artifacts(struct parse *p, const json_t *rows, struct gd_snapsho
 		struct gd_artifact_row *row = &s->artifacts[i];
 		p->from = json_array_get(rows, i);
 		if (!gd_layout_name_ok(peek(p->from, "name")))
-			return gd_fail(err, -EBADMSG, "snapshot.json: artifact %zu has no usable name", i);
+			return gd_fail(err, -EBADMSG,
+			               "snapshot.json: artifact %zu has no usable name", i);
 		const char *digest = peek(p->from, "digest");
 		if (digest[0] != '\0' && !gd_layout_digest_ok(digest))
 			return gd_fail(err, -EBADMSG, "snapshot.json: artifact %zu: bad digest", i);

@@ -39,7 +39,7 @@ static void say(struct check *c, const char *fmt, ...)
 		c->problem(c->arg, sentence);
 }
 
-/* --- what the documents list, sorted by digest ------------------------------------------------ */
+/* --- what the documents list, sorted by digest --------------------------------------------- */
 
 static int compare_rows(const void *a, const void *b)
 {
@@ -130,7 +130,7 @@ static void name_blob(const struct check *c, const struct gd_blob *blob, char to
 		(void)snprintf(to, 256, "unlisted");
 }
 
-/* --- blobs ------------------------------------------------------------------------------------- */
+/* --- blobs --------------------------------------------------------------------------------- */
 
 /* 1 when the stored bytes match their name, 0 when not. */
 static int matches(const struct gd_reader *r, const struct gd_blob *blob, struct gd_error *err)
@@ -206,7 +206,7 @@ static int check_blob(struct check *c, const struct gd_blob *blob, struct gd_err
 	return 0;
 }
 
-/* --- documents --------------------------------------------------------------------------------- */
+/* --- documents ----------------------------------------------------------------------------- */
 
 static void check_listing(struct check *c)
 {
@@ -263,7 +263,7 @@ static int check_index(struct check *c, const struct gd_tarfile_member *m, struc
 	return got < 0 ? got : check_text(c, m, want.data, want.len, err);
 }
 
-/* --- the bytes between --------------------------------------------------------------------------- */
+/* --- the bytes between --------------------------------------------------------------------- */
 
 /* Offset of the first byte that is not zero in [at, end), or end. */
 static int find_nonzero(const struct check *c, uint64_t at, uint64_t end, uint64_t *ret,
@@ -295,7 +295,8 @@ static int check_member(struct check *c, const struct gd_tarfile_member *m,
 	const char *name = m->name;
 	uint64_t at;
 	if (m->gap_at != m->header_at)
-		say(c, "bytes %" PRIu64 " to %" PRIu64 ": a damaged tar header and what followed it",
+		say(c, "bytes %" PRIu64 " to %" PRIu64
+		       ": a damaged tar header and what followed it",
 		    m->gap_at, m->header_at);
 	if (m->truncated)
 		return 0;

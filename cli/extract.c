@@ -25,16 +25,17 @@ struct request {
 
 static void usage(FILE *out)
 {
-	(void)fputs("usage: " NAME " FILE [NAME...] [--output DIR|-] [--damaged] [--quiet]\n"
-	            "Write artifacts of an archive, decompressed; without NAME all of them.\n\n"
-	            "  --output DIR  where to; made when missing (default: the current directory for\n"
-	            "                NAMEs, else one called like FILE without its .tar); - is stdout\n"
-	            "  --damaged     keep what can be read of a damaged or cut off artifact\n"
-	            "  --quiet       do not list what was written\n\n"
-	            "snapshot.json and manifest.json can be named as well. Nothing is overwritten.\n"
-	            "Exit status: 0 all written, 4 some are missing or damaged, 1 no such artifact,\n"
-	            "3 no permission, 5 no space.\n",
-	            out);
+	(void)fputs(
+		"usage: " NAME " FILE [NAME...] [--output DIR|-] [--damaged] [--quiet]\n"
+		"Write artifacts of an archive, decompressed; without NAME all of them.\n\n"
+		"  --output DIR  where to; made when missing (default: the current directory for\n"
+		"                NAMEs, else one called like FILE without its .tar); - is stdout\n"
+		"  --damaged     keep what can be read of a damaged or cut off artifact\n"
+		"  --quiet       do not list what was written\n\n"
+		"snapshot.json and manifest.json can be named as well. Nothing is overwritten.\n"
+		"Exit status: 0 all written, 4 some are missing or damaged, 1 no such artifact,\n"
+		"3 no permission, 5 no space.\n",
+		out);
 }
 
 static int find_row(const struct gd_reader *reader, char *name, struct gd_artifact_row *ret,

@@ -39,13 +39,14 @@ struct lines {
 
 static void usage(FILE *out)
 {
-	(void)fputs("usage: " NAME " [DIR|FILE...] [--json]\n"
-	            "With a DIR (default: the current one) or several FILEs: one line per archive.\n"
-	            "With one FILE: its artifacts, how they came out and how large they are.\n\n"
-	            "Digests are not compared here, that is godiag verify.\n"
-	            "Exit status: 0, 4 an archive is damaged, 1 nothing readable there, 3 no "
-	            "permission.\n",
-	            out);
+	(void)fputs(
+		"usage: " NAME " [DIR|FILE...] [--json]\n"
+		"With a DIR (default: the current one) or several FILEs: one line per archive.\n"
+		"With one FILE: its artifacts, how they came out and how large they are.\n\n"
+		"Digests are not compared here, that is godiag verify.\n"
+		"Exit status: 0, 4 an archive is damaged, 1 nothing readable there, 3 no "
+		"permission.\n",
+		out);
 }
 
 static void free_lines(struct lines *lines)
@@ -55,7 +56,7 @@ static void free_lines(struct lines *lines)
 	free(lines->list);
 }
 
-/* --- the artifacts of one archive ------------------------------------------------------------- */
+/* --- the artifacts of one archive ---------------------------------------------------------- */
 
 static void put_artifact(struct gd_json *json, const struct gd_artifact_row *row)
 {
@@ -125,7 +126,7 @@ static int list_artifacts(const char *path, bool as_json)
 	return gd_cli_fail(GD_EXIT_PARTIAL, NAME, &err);
 }
 
-/* --- many archives ------------------------------------------------------------------------------ */
+/* --- many archives ------------------------------------------------------------------------- */
 
 static void fill(struct line *line, const struct gd_reader *reader)
 {

@@ -14,12 +14,13 @@
 
 static void usage(FILE *out)
 {
-	(void)fputs("usage: " NAME " FILE [--json]\n"
-	            "What a snapshot says happened, on one screen: who, when, what looks wrong, the\n"
-	            "largest groups of goroutines, garbage collector, memory, heap, what is missing.\n\n"
-	            "Exit status: 0, 4 the archive is damaged or was cut off, 1 it is none, 3 no\n"
-	            "permission.\n",
-	            out);
+	(void)fputs(
+		"usage: " NAME " FILE [--json]\n"
+		"What a snapshot says happened, on one screen: who, when, what looks wrong, the\n"
+		"largest groups of goroutines, garbage collector, memory, heap, what is missing.\n\n"
+		"Exit status: 0, 4 the archive is damaged or was cut off, 1 it is none, 3 no\n"
+		"permission.\n",
+		out);
 }
 
 static unsigned columns(void)
@@ -27,7 +28,9 @@ static unsigned columns(void)
 	struct winsize size;
 	if (!isatty(STDOUT_FILENO))
 		return 0;
-	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 40 ? size.ws_col : 100;
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col < 40)
+		return 100;
+	return size.ws_col;
 }
 
 /* https://no-color.org: any value that is not empty */

@@ -19,15 +19,16 @@ struct finding {
 
 static void usage(FILE *out)
 {
-	(void)fputs("usage: " NAME " FILE... [--repair OUT] [--json] [--quiet]\n"
-	            "Check every byte of an archive and name what is broken.\n\n"
-	            "  --repair OUT  write what is still good to OUT, which must not exist; when only\n"
-	            "                the frame was damaged, OUT is the archive as it was sealed\n"
-	            "  --json        one JSON object per FILE\n"
-	            "  --quiet       no output, only the exit status\n\n"
-	            "Exit status: 0 complete (with --repair: OUT is), 4 damaged, cut off or repaired\n"
-	            "before, 1 no archive at all, 3 no permission, 5 no space for OUT.\n",
-	            out);
+	(void)fputs(
+		"usage: " NAME " FILE... [--repair OUT] [--json] [--quiet]\n"
+		"Check every byte of an archive and name what is broken.\n\n"
+		"  --repair OUT  write what is still good to OUT, which must not exist; when only\n"
+		"                the frame was damaged, OUT is the archive as it was sealed\n"
+		"  --json        one JSON object per FILE\n"
+		"  --quiet       no output, only the exit status\n\n"
+		"Exit status: 0 complete (with --repair: OUT is), 4 damaged, cut off or repaired\n"
+		"before, 1 no archive at all, 3 no permission, 5 no space for OUT.\n",
+		out);
 }
 
 static void on_problem(void *arg, const char *sentence)

@@ -14,7 +14,8 @@
 static bool load(const struct gd_reader *reader, const char *name, struct gd_buf *text)
 {
 	gd_buf_reset(text);
-	if (gd_reader_artifact(reader, name) == NULL || gd_reader_load(reader, name, text, NULL) < 0)
+	if (gd_reader_artifact(reader, name) == NULL ||
+	    gd_reader_load(reader, name, text, NULL) < 0)
 		return false;
 	(void)gd_buf_str(text);
 	return text->failed == 0;
@@ -66,7 +67,7 @@ static int64_t load_number(const struct gd_reader *reader, const char *v2, const
 	return GD_FACT_UNKNOWN;
 }
 
-/* --- the process -------------------------------------------------------------------------------- */
+/* --- the process --------------------------------------------------------------------------- */
 
 static int count_lines(void *arg, const void *bytes, size_t n)
 {
@@ -95,7 +96,7 @@ static void read_process(const struct gd_reader *reader, struct gd_buf *text, st
 		f->fds = lines;
 }
 
-/* --- pressure ----------------------------------------------------------------------------------- */
+/* --- pressure ------------------------------------------------------------------------------ */
 
 static double average(const char *text, const char *kind)
 {
@@ -112,7 +113,7 @@ static void read_pressure(const struct gd_reader *reader, const char *name, stru
 	ret->full = average(text->data, "full avg10=");
 }
 
-/* --- control group ------------------------------------------------------------------------------ */
+/* --- control group ------------------------------------------------------------------------- */
 
 /* Version 1 says "no limit" with a number near 2^63. */
 static int64_t limit_of(int64_t value)
@@ -215,7 +216,7 @@ static void read_group(const struct gd_reader *reader, struct gd_buf *text, stru
 	read_pressure(reader, "cgroup/io.pressure", text, &f->group_io);
 }
 
-/* --- the host ----------------------------------------------------------------------------------- */
+/* --- the host ------------------------------------------------------------------------------ */
 
 static void read_host(const struct gd_reader *reader, struct gd_buf *text, struct gd_facts *f)
 {

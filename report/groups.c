@@ -63,7 +63,7 @@ int gd_groups_begin(struct gd_groups *ret, struct gd_error *err)
 	return 0;
 }
 
-/* --- one line -------------------------------------------------------------------------------- */
+/* --- one line ------------------------------------------------------------------------------ */
 
 struct line {
 	int64_t goid, wait_ns, stack;
@@ -225,7 +225,7 @@ static void take_line(struct gd_groups *g, const char *text, size_t n)
 		gd_stacks_number(&g->work->stacks, line.stack, line.defined);
 }
 
-/* --- the stream ------------------------------------------------------------------------------ */
+/* --- the stream ---------------------------------------------------------------------------- */
 
 /* The line goes on in the next piece. */
 static int carry(struct gd_groups *g, const char *bytes, size_t n, struct gd_error *err)

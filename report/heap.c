@@ -50,7 +50,7 @@ static void end_profile(struct profile *p)
 	free(p->locations);
 }
 
-/* --- tables -------------------------------------------------------------------------------------- */
+/* --- tables -------------------------------------------------------------------------------- */
 
 /* How long the tables must be: ids are ours to choose in no file but our own. */
 static int measure(struct profile *p, struct gd_error *err)
@@ -161,7 +161,7 @@ static int find_values(struct profile *p, struct gd_error *err)
 	return 0;
 }
 
-/* --- samples ------------------------------------------------------------------------------------- */
+/* --- samples ------------------------------------------------------------------------------- */
 
 /* The lines of a location, innermost first; true when one is the program's own. */
 static bool look_at(const struct profile *p, uint64_t location, struct entry *site)
@@ -334,7 +334,7 @@ void gd_heap_deinit(struct gd_heap *heap)
 	*heap = (struct gd_heap){ 0 };
 }
 
-/* --- gzip ---------------------------------------------------------------------------------------- */
+/* --- gzip ---------------------------------------------------------------------------------- */
 
 static int gunzip(struct gd_buf *packed, struct gd_buf *out, struct gd_error *err)
 {

@@ -1,5 +1,5 @@
 #pragma once
-/* Lines for a terminal: cut to its width, coloured when it is one.  Text must be escaped already. */
+/* Lines for a terminal: cut to its width, coloured when it is one.  Texts come escaped. */
 #include <stdbool.h>
 #include <stdio.h>
 

@@ -165,7 +165,7 @@ static void skip_scalar(struct gd_scan *s, char kind)
 
 void gd_scan_skip(struct gd_scan *s)
 {
-	/* Which containers are open below here, innermost last: no recursion, no stack to exhaust. */
+	/* Which containers are open below here, innermost last; without recursion. */
 	char open[DEPTH_MAX];
 	unsigned n = 0;
 	struct gd_scan_text key;

@@ -1,9 +1,9 @@
 #pragma once
 /*
- * Reads JSON where it lies, front to back, without building anything: what a million goroutine lines
- * need.  Strings are slices of the input and are decoded only when they are shown.  Hostile input:
- * nothing outside [p, end) is read, nesting is capped, and the first nonsense makes `bad` stick,
- * after which every answer is empty.
+ * Reads JSON where it lies, front to back, without building anything: what a million goroutine
+ * lines need.  Strings are slices of the input and are decoded only when they are shown.  Hostile
+ * input: nothing outside [p, end) is read, nesting is capped, and the first nonsense makes `bad`
+ * stick, after which every answer is empty.
  *
  *	gd_scan_object(&s);
  *	while (gd_scan_key(&s, &key))

@@ -69,7 +69,7 @@ static void append_percent(char *to, size_t size, const char *label, double perc
 	append(to, size, label, text);
 }
 
-/* --- who and when -------------------------------------------------------------------------------- */
+/* --- who and when -------------------------------------------------------------------------- */
 
 static void show_identity(const struct show *s)
 {
@@ -142,7 +142,7 @@ static void show_warnings(const struct show *s)
 		gd_lines_put(&s->lines, GD_STYLE_RED, "  ! %s", m->warnings[i].text);
 }
 
-/* --- goroutines ---------------------------------------------------------------------------------- */
+/* --- goroutines ---------------------------------------------------------------------------- */
 
 static void show_group(const struct show *s, const struct gd_group *g)
 {
@@ -196,11 +196,12 @@ static void show_goroutines(const struct show *s)
 		             gd_summary_number(number, g->n - GROUPS_SHOWN));
 	if (g->torn + g->unreadable + g->ungrouped > 0)
 		gd_lines_put(&s->lines, GD_STYLE_YELLOW,
-		             "  %" PRIu64 " changed while read, %" PRIu64 " without a known stack, %" PRIu64
-		             " lines unreadable", g->torn, g->ungrouped, g->unreadable);
+		             "  %" PRIu64 " changed while read, %" PRIu64
+		             " without a known stack, %" PRIu64 " lines unreadable",
+		             g->torn, g->ungrouped, g->unreadable);
 }
 
-/* --- runtime, memory, host ------------------------------------------------------------------------ */
+/* --- runtime, memory, host ----------------------------------------------------------------- */
 
 static void show_runtime(const struct show *s)
 {
@@ -291,7 +292,7 @@ static void show_heap(const struct show *s)
 	}
 }
 
-/* --- what is missing ------------------------------------------------------------------------------ */
+/* --- what is missing ----------------------------------------------------------------------- */
 
 static void show_missing(const struct show *s)
 {

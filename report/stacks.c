@@ -128,8 +128,8 @@ enum telling { PLUMBING, LIBRARY, OWN, TELLINGS };
 
 static enum telling telling_of(const struct gd_scan_text *function)
 {
-	static const char *const plumbing[] = { "runtime.", "internal/", "sync.", "sync/", "syscall.",
-		                                "reflect." };
+	static const char *const plumbing[] = { "runtime.", "internal/", "sync.", "sync/",
+		                                "syscall.", "reflect." };
 	char name[128];
 	size_t n = function->n < sizeof(name) ? function->n : sizeof(name) - 1;
 	memcpy(name, function->at, n);

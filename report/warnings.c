@@ -39,7 +39,7 @@ static void warn(struct gd_summary *s, const char *kind, const char *fmt, ...)
 	va_end(args);
 }
 
-/* --- the archive itself ------------------------------------------------------------------------ */
+/* --- the archive itself -------------------------------------------------------------------- */
 
 static void check_archive(struct gd_summary *s)
 {
@@ -50,12 +50,12 @@ static void check_archive(struct gd_summary *s)
 		warn(s, "archive-damaged", "this archive is %s (godiag verify says more)", text);
 	}
 	if (s->reader->snapshot.repaired)
-		warn(s, "archive-repaired", "this archive was repaired: some artifacts may be lost");
+		warn(s, "archive-repaired", "this archive was repaired: artifacts may be lost");
 	if (s->reader->snapshot.interrupted)
 		warn(s, "interrupted", "the capture was interrupted: what was finished is here");
 }
 
-/* --- goroutines -------------------------------------------------------------------------------- */
+/* --- goroutines ---------------------------------------------------------------------------- */
 
 /* Without the directories of the import path: the place in the file says the rest. */
 static const char *short_name(const char *function)
@@ -126,8 +126,9 @@ static bool is_lock(const struct gd_place *p)
 /* Waiting for work, for time or for the network is what an idle server does. */
 static bool is_idle(const char *state)
 {
-	static const char *const idle[] = { "IO wait", "sleep", "sync.Cond.Wait", "GC worker (idle)",
-		                            "finalizer wait", "wait for GC cycle" };
+	static const char *const idle[] = { "IO wait", "sleep", "sync.Cond.Wait",
+		                            "GC worker (idle)", "finalizer wait",
+		                            "wait for GC cycle" };
 	for (size_t i = 0; i < sizeof(idle) / sizeof(idle[0]); i++)
 		if (strcmp(state, idle[i]) == 0)
 			return true;
@@ -165,7 +166,7 @@ static void check_goroutines(struct gd_summary *s)
 	gd_places_deinit(&places);
 }
 
-/* --- collector and scheduler ------------------------------------------------------------------- */
+/* --- collector and scheduler --------------------------------------------------------------- */
 
 static void check_runtime(struct gd_summary *s)
 {
@@ -195,7 +196,7 @@ static void check_runtime(struct gd_summary *s)
 		     gd_units_bytes(b, (uint64_t)f->gomemlimit));
 }
 
-/* --- limits ------------------------------------------------------------------------------------ */
+/* --- limits -------------------------------------------------------------------------------- */
 
 static bool is_near(int64_t used, int64_t limit, double share)
 {

@@ -1,8 +1,8 @@
 #pragma once
 /*
- * Strings kept once each, at addresses that stay: function and file names of foreign files, of which
- * a million lines repeat the same few thousand.  Born with a ceiling; beyond it there are no more
- * new words.
+ * Strings kept once each, at addresses that stay: function and file names of foreign files, of
+ * which a million lines repeat the same few thousand.  Born with a ceiling; beyond it there are no
+ * more new words.
  */
 #include <stddef.h>
 
