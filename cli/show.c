@@ -17,7 +17,7 @@ static void usage(FILE *out)
 	(void)fputs(
 		"usage: " NAME " FILE [--json]\n"
 		"What a snapshot says happened, on one screen: who, when, what looks wrong, the\n"
-		"largest groups of goroutines, garbage collector, memory, heap, what is missing.\n\n"
+		"largest groups of goroutines, collector, memory, heap, what is missing.\n\n"
 		"Exit status: 0, 4 the archive is damaged or was cut off, 1 it is none, 3 no\n"
 		"permission.\n",
 		out);

@@ -32,7 +32,7 @@ struct gd_group {
 	struct gd_group_frame frames[GD_GROUP_FRAMES];
 	size_t n_frames;
 	bool own;            /* the frames are the program's own */
-	const char *via;     /* library function that frames[0] called, or "": "sync.(*Cond).Wait" */
+	const char *via;     /* library function that frames[0] called, or "" */
 	size_t depth;        /* frames of the whole stack */
 	const char *created_by; /* "" unknown */
 };
