@@ -118,15 +118,14 @@ static struct gd_outcome judge(const struct dump *d)
 		                  "interrupted after %" PRIu64 " goroutines", s->seen);
 	if (s->incomplete > 0 || s->unreadable > 0)
 		return gd_outcome(GD_GRADE_PARTIAL, -EAGAIN,
-		                  "of %" PRIu64 " goroutines %" PRIu64
-		                  " kept changing while they were read (stack wrong or missing), %" PRIu64
+		                  "of %" PRIu64 " goroutines %" PRIu64 " kept changing while they "
+		                  "were read (stack wrong or missing), %" PRIu64
 		                  " were not readable", s->seen + s->unreadable, s->incomplete,
 		                  s->unreadable);
 	if (s->unavailable > 0)
 		return gd_outcome(GD_GRADE_PARTIAL, -EAGAIN,
-		                  "of %" PRIu64 " goroutines %" PRIu64
-		                  " were running: no stack to be had without stopping them", s->seen,
-		                  s->unavailable);
+		                  "of %" PRIu64 " goroutines %" PRIu64 " were running: no stack to "
+		                  "be had without stopping them", s->seen, s->unavailable);
 	return GD_OUTCOME_COMPLETE;
 }
 
@@ -165,7 +164,8 @@ static struct gd_outcome collect(struct gd_collect *c)
 		r = run(&d, &err);
 	outcome = judge(&d);
 	if (r < 0)
-		outcome = gd_outcome_of(d.stats.seen > 0 ? GD_GRADE_PARTIAL : GD_GRADE_FAILED, &err);
+		outcome = gd_outcome_of(d.stats.seen > 0 ? GD_GRADE_PARTIAL : GD_GRADE_FAILED,
+		                        &err);
 	dump_deinit(&d);
 	c->torn_reads += d.stats.torn;
 	c->torn_repeated += d.stats.repeated;

@@ -3,7 +3,7 @@
  * goroutines.jsonl: one JSON object per line.  A stack is written when it is first seen and has a
  * number from then on, which goroutines refer to.  docs/archive-format.md describes the keys.
  *
- *	{"stack":1,"frames":[{"function":"main.f","file":"/src/main.go","line":7,"pc":"0x48e1a5"},...]}
+ *	{"stack":1,"frames":[{"function":"main.f","file":"/src/main.go","line":7,"pc":"0x48e1a5"}]}
  *	{"goid":18,"state":"waiting","reason":"chan receive","stack":1,"created_by":"main.main",...}
  */
 #include <stdint.h>

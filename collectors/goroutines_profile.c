@@ -36,7 +36,7 @@ void gd_goroutines_profile_deinit(struct gd_goroutines_profile *p)
 	gd_buf_deinit(&p->key);
 }
 
-/* ---- a group's key: number of frames, program counters, then labels as strings with lengths ------- */
+/* ---- a group's key: number of frames, program counters, then labels as strings with lengths - */
 
 static void put_word(struct gd_buf *key, uint64_t word)
 {

@@ -1,8 +1,8 @@
 #pragma once
 /*
- * goroutine.pb.gz: goroutines counted by stack, state and labels, as runtime/pprof writes them, with
- * the state as a label more.  Groups are counted in a table with a ceiling; when it is full they are
- * written out and counting begins anew, which a reader of the profile sums up again.
+ * goroutine.pb.gz: goroutines counted by stack, state and labels, as runtime/pprof writes them,
+ * with the state as a label more.  Groups are counted in a table with a ceiling; when it is full
+ * they are written out and counting begins anew, which a reader of the profile sums up again.
  */
 #include <stdint.h>
 

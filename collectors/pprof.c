@@ -114,7 +114,8 @@ static void put_bytes(struct gd_buf *to, unsigned field, const void *bytes, size
 static void write_field(struct gd_pprof *p, unsigned field, const void *bytes, size_t n)
 {
 	uint8_t head[16];
-	struct gd_buf to = { .data = (char *)head, .cap = sizeof(head), .ceiling = sizeof(head) - 1 };
+	struct gd_buf to = { .data = (char *)head, .cap = sizeof(head),
+		             .ceiling = sizeof(head) - 1 };
 	put_varint(&to, field << 3 | 2);
 	put_varint(&to, n);
 	deflate_bytes(p, head, to.len, Z_NO_FLUSH);

@@ -2,12 +2,12 @@
 /*
  * Writes a profile in pprof's format (gzip around protobuf messages; google/pprof profile.proto) to
  * a stream as it grows: everything leaves at once, only the tables of which string, function and
- * location has which id stay in memory.  They have a ceiling: a full one is emptied and ids go on, so
- * that a profile of any size can be written; a reader sees some things twice under two ids.
+ * location has which id stay in memory.  They have a ceiling: a full one is emptied and ids go on,
+ * so that a profile of any size can be written; a reader sees some things twice under two ids.
  *
  * Errors stick, as in base/buf.h: after the first one every call is a no-op that returns 0, and
- * gd_pprof_finish (or gd_pprof_check) reports it.  Foreign strings are safe: what is not valid UTF-8
- * becomes U+FFFD.  It does not open or close the stream.  Not thread safe.
+ * gd_pprof_finish (or gd_pprof_check) reports it.  Foreign strings are safe: what is not valid
+ * UTF-8 becomes U+FFFD.  It does not open or close the stream.  Not thread safe.
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -89,7 +89,7 @@ void gd_registers_destroy(struct gd_registers *registers)
 	free(registers);
 }
 
-/* ---- which thread ------------------------------------------------------------------------------------ */
+/* ---- which thread --------------------------------------------------------------------------- */
 
 static int read_thread_file(struct gd_registers *r, pid_t tid, const char *name,
                             struct gd_buf *buf)
@@ -134,7 +134,7 @@ static pid_t thread_of(struct gd_registers *r, uint64_t inner)
 	return 0;
 }
 
-/* ---- asleep: the kernel tells --------------------------------------------------------------------------- */
+/* ---- asleep: the kernel tells --------------------------------------------------------------- */
 
 /* "running", or "NUMBER [ARGUMENT...] SP PC"; the last two count. */
 static int parse_syscall(const char *text, struct gd_thread_registers *ret)
@@ -154,7 +154,7 @@ static int parse_syscall(const char *text, struct gd_thread_registers *ret)
 	return 0;
 }
 
-/* 0 when it sleeps, -EAGAIN when it runs; anything else: it is no thread of the target, or secret. */
+/* 0 when it sleeps, -EAGAIN when it runs; else it is no thread of the target, or secret. */
 static int read_sleeping(struct gd_registers *r, pid_t tid, struct gd_thread_registers *ret)
 {
 	GD_BUF struct gd_buf text = GD_BUF_INIT(4096);
@@ -162,7 +162,7 @@ static int read_sleeping(struct gd_registers *r, pid_t tid, struct gd_thread_reg
 	return e < 0 ? e : parse_syscall(gd_buf_str(&text), ret);
 }
 
-/* ---- on a CPU: one sample ------------------------------------------------------------------------------- */
+/* ---- on a CPU: one sample ------------------------------------------------------------------- */
 
 static int open_event(pid_t tid)
 {
@@ -185,7 +185,7 @@ static int open_event(pid_t tid)
 	return fd < 0 ? -errno : (int)fd;
 }
 
-/* Body of a sample: u32 pid, tid; u64 abi; u64 regs; u64 size; stack; u64 size of it that is good. */
+/* Body of a sample: u32 pid, tid; u64 abi, regs[2], size; stack; u64 size of it that is good. */
 static int parse_sample(struct gd_registers *r, const uint8_t *record, size_t len, pid_t tid,
                         struct gd_thread_registers *ret)
 {

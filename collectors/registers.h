@@ -5,8 +5,8 @@
  * one sample of the perf CPU clock for a thread on a CPU, which comes with a copy of the top of its
  * stack made at the same instant.  A sample costs the thread one timer interrupt.
  *
- * What is not allowed here (perf_event_paranoid, seccomp, no CAP_PERFMON) is found out by trying and
- * not tried again.
+ * What is not allowed here (perf_event_paranoid, seccomp, no CAP_PERFMON) is found out by trying
+ * and not tried again.
  */
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,9 +1,10 @@
 #pragma once
 /*
- * Arguments of a call as Go's tracebacks print them: "0xc000012345, {0x1, 0x2?}, ...".  The compiler
- * describes them for each function (FUNCDATA_ArgInfo), and for each pc which of those that came in
- * registers still have a good copy on the stack ("?" marks the others; FUNCDATA_ArgLiveInfo).  Both
- * are decoded once for a site, so that a dump of many goroutines only fills in the values.
+ * Arguments of a call as Go's tracebacks print them: "0xc000012345, {0x1, 0x2?}, ...".  The
+ * compiler describes them for each function (FUNCDATA_ArgInfo), and for each pc which of those that
+ * came in registers still have a good copy on the stack ("?" marks the others;
+ * FUNCDATA_ArgLiveInfo).  Both are decoded once for a site, so that a dump of many goroutines only
+ * fills in the values.
  *
  * Source: printArgs in runtime/traceback.go, the same from Go 1.18 to 1.27.
  */
@@ -40,7 +41,8 @@ struct gd_arguments_room {
 
 /*
  * Those of the site's physical function.  None (n and form_len 0) when there is no description.
- * minor: of the Go release, which decides at which pc it asks for liveness where calls were inlined.
+ * minor: of the Go release, which decides at which pc it asks for liveness where calls were
+ * inlined.
  */
 void gd_arguments_of(struct gd_memory *memory, struct gd_symbols *symbols, int minor,
                      const struct gd_site *site, bool exact, struct gd_arguments_room *room,

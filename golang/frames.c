@@ -43,7 +43,7 @@ void gd_frames_destroy(struct gd_frames *frames)
 	free(frames);
 }
 
-/* ---- what part of a stack -------------------------------------------------------------------------- */
+/* ---- what part of a stack ------------------------------------------------------------------- */
 
 static uint32_t status_of(const struct gd_grecord *g)
 {
@@ -101,7 +101,13 @@ static struct gd_stack look_at(struct gd_frames *f, const struct gd_grecord *g, 
 	return view;
 }
 
-/* ---- collecting frames ------------------------------------------------------------------------------ */
+/* ---- collecting frames ---------------------------------------------------------------------- */
+
+static uint8_t count_lines(struct gd_frames *f, const struct gd_unwind *u)
+{
+	return f->options->lines == NULL ?
+	               0 : (uint8_t)f->options->lines(f->options->lines_arg, u->site, u->exact);
+}
 
 static void add(struct gd_frames *f, const struct gd_unwind *u, size_t n, struct gd_goroutine *out)
 {
@@ -129,8 +135,7 @@ static void add(struct gd_frames *f, const struct gd_unwind *u, size_t n, struct
 		.site = u->site,
 		.pc = u->pc,
 		.exact = u->exact,
-		.lines = n >= HALF && f->options->lines != NULL ?
-		                 (uint8_t)f->options->lines(f->options->lines_arg, u->site, u->exact) : 0,
+		.lines = n >= HALF ? count_lines(f, u) : 0,
 		.stack = bytes,
 		.stack_len = bytes != NULL ? (uint32_t)len : 0,
 	};
@@ -169,7 +174,7 @@ static void unwind(struct gd_frames *f, struct gd_stack *view, uint64_t pc, uint
 	out->end = u.end;
 }
 
-/* ---- running goroutines ----------------------------------------------------------------------------- */
+/* ---- running goroutines --------------------------------------------------------------------- */
 
 static bool is_function(const struct gd_site *site, const char *name)
 {
@@ -184,16 +189,19 @@ static bool on_system_stack(struct gd_frames *f, const struct gd_grecord *g)
 	                   "runtime.systemstack_switch");
 }
 
+/* A word of the m it runs on. */
+static bool read_m(struct gd_frames *f, const struct gd_grecord *g, int32_t offset, uint64_t *ret)
+{
+	return g->m != 0 && offset != GD_ABSENT &&
+	       gd_memory_read_u64(f->go->memory, g->m + (uint64_t)(int64_t)offset, ret, NULL) == 0;
+}
+
 static bool saved_by_vdso_call(struct gd_frames *f, const struct gd_grecord *g, uint64_t *pc,
                                uint64_t *sp)
 {
 	const struct gd_layout *l = &f->go->layout;
-	if (g->m == 0 || l->m_vdso_sp == GD_ABSENT || l->m_vdso_pc == GD_ABSENT)
-		return false;
-	if (gd_memory_read_u64(f->go->memory, g->m + (uint64_t)(int64_t)l->m_vdso_sp, sp, NULL) < 0 ||
-	    gd_memory_read_u64(f->go->memory, g->m + (uint64_t)(int64_t)l->m_vdso_pc, pc, NULL) < 0)
-		return false;
-	return within_stack(g, *sp);
+	return read_m(f, g, l->m_vdso_sp, sp) && read_m(f, g, l->m_vdso_pc, pc) &&
+	       within_stack(g, *sp);
 }
 
 /* Is it still the same goroutine on the same stack, running on the same thread? */
@@ -201,9 +209,10 @@ static bool still_there(struct gd_frames *f, const struct gd_grecord *g)
 {
 	uint8_t bytes[GD_GRECORD_BYTES_MAX] = { 0 };
 	struct gd_grecord now;
-	if (gd_memory_read(f->go->memory, g->addr, bytes, gd_grecord_bytes(&f->go->layout), NULL) < 0)
+	const struct gd_layout *l = &f->go->layout;
+	if (gd_memory_read(f->go->memory, g->addr, bytes, gd_grecord_bytes(l), NULL) < 0)
 		return false;
-	gd_grecord_parse(&f->go->layout, bytes, g->addr, &now);
+	gd_grecord_parse(l, bytes, g->addr, &now);
 	return now.goid == g->goid && now.stack_hi == g->stack_hi && now.m == g->m &&
 	       status_of(&now) == GD_G_RUNNING;
 }
@@ -214,9 +223,7 @@ static int from_registers(struct gd_frames *f, const struct gd_grecord *g,
 {
 	uint64_t tid = 0;
 	struct gd_thread_registers regs;
-	if (f->options->registers == NULL || g->m == 0 || f->go->layout.m_procid == GD_ABSENT ||
-	    gd_memory_read_u64(f->go->memory, g->m + (uint64_t)(int64_t)f->go->layout.m_procid,
-	                       &tid, NULL) < 0)
+	if (f->options->registers == NULL || !read_m(f, g, f->go->layout.m_procid, &tid))
 		return 0;
 	for (int try = 0; try < REGISTERS_TRIES; try++) {
 		if (f->options->registers(f->options->registers_arg, tid, &regs) < 0)
@@ -296,7 +303,7 @@ static void unwind_running(struct gd_frames *f, const struct gd_grecord *g, cons
 	out->end = GD_UNWIND_GOING;
 }
 
-/* ---- all together ------------------------------------------------------------------------------------ */
+/* ---- all together --------------------------------------------------------------------------- */
 
 static void unwind_saved(struct gd_frames *f, const struct gd_grecord *g, const uint8_t *stack,
                          size_t stack_len, struct gd_goroutine *out)

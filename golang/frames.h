@@ -26,8 +26,8 @@ void gd_frames_destroy(struct gd_frames *frames); /* NULL allowed */
 struct gd_range gd_frames_used_stack(const struct gd_grecord *g);
 
 /*
- * Fills frames, frames_are, end, creator, entry and system of *out.  stack: a copy of the used part;
- * NULL: it is read now.  Valid until the next call.
+ * Fills frames, frames_are, end, creator, entry and system of *out.  stack: a copy of the used
+ * part; NULL: it is read now.  Valid until the next call.
  */
 void gd_frames_unwind(struct gd_frames *frames, const struct gd_grecord *g, const uint8_t *stack,
                       size_t stack_len, struct gd_goroutine *out);

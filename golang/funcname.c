@@ -4,10 +4,13 @@
 
 #include "base/text.h"
 
+/* Longer ones are cut: no compiler makes them. */
+enum { NAME_MAX = 16 << 10 };
+
 /*
  * The parts of a name between which "[...]" stands.  In tables of 1.18 to 1.20 it stands there
- * already.  From 1.21 on, all between the first '[' and the last ']' goes; 1.27, whose methods can be
- * generic too, keeps what lies between the type arguments of the receiver and those of the method.
+ * already.  From 1.21 on, all between the first '[' and the last ']' goes; 1.27, whose methods can
+ * be generic too, keeps what lies between the type arguments of the receiver and of the method.
  */
 struct pieces {
 	const char *at[3];
@@ -49,9 +52,10 @@ static enum brackets look_inside(const char *from, const char *to, const char **
 static struct pieces split(int minor, const char *name)
 {
 	struct pieces p = { .n = 0 };
-	const char *end = name + strlen(name);
-	const char *open = strchr(name, '[');
-	const char *close = strrchr(name, ']');
+	const char *end = name + strnlen(name, NAME_MAX);
+	size_t n = (size_t)(end - name);
+	const char *open = memchr(name, '[', n);
+	const char *close = memrchr(name, ']', n);
 	const char *left = NULL, *right = NULL;
 	enum brackets brackets = MALFORMED;
 	if (minor >= 21 && open != NULL && close != NULL && close > open)

@@ -17,8 +17,8 @@ struct gd_piece {
 };
 
 /*
- * Fills every piece; they are sorted by address first.  Pieces with at most `gap` bytes between them
- * go through scratch together.  Pieces may overlap.
+ * Fills every piece; they are sorted by address first.  Pieces with at most `gap` bytes between
+ * them go through scratch together.  Pieces may overlap.
  */
 void gd_gather(struct gd_memory *memory, struct gd_piece *pieces, size_t n, size_t gap,
                uint8_t *scratch, size_t scratch_bytes);

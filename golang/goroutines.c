@@ -1,7 +1,8 @@
 /*
- * allgs is read in pieces.  For each batch: all g of it, then the used part of their stacks, then all
- * g again, each with few large reads in address order; then every goroutine in its own order.  Who
- * changed in between, or does not unwind, is read again alone, where nothing lies between the reads.
+ * allgs is read in pieces.  For each batch: all g of it, then the used part of their stacks, then
+ * all g again, each with few large reads in address order; then every goroutine in its own order.
+ * Who changed in between, or does not unwind, is read again alone, where nothing lies between the
+ * reads.
  */
 #include "golang/goroutines.h"
 
@@ -64,7 +65,7 @@ static bool in_use(const struct gd_grecord *g)
 	return status != GD_G_IDLE && status != GD_G_DEAD && status != GD_G_DEAD_EXTRA;
 }
 
-/* ---- reading a batch ------------------------------------------------------------------------------ */
+/* ---- reading a batch ------------------------------------------------------------------------ */
 
 static void read_records(struct walk *w, size_t from, size_t to)
 {
@@ -82,7 +83,7 @@ static void read_records(struct walk *w, size_t from, size_t to)
 	}
 }
 
-/* Copies stacks of goroutines from `from` on as far as there is room; returns the first not done. */
+/* Copies stacks of goroutines from `from` on while there is room; returns the first not done. */
 static size_t read_stacks(struct walk *w, size_t from)
 {
 	size_t used = 0, n = 0, i = from;
@@ -125,7 +126,7 @@ static void compare_records(struct walk *w, size_t from, size_t to)
 	}
 }
 
-/* ---- one goroutine -------------------------------------------------------------------------------- */
+/* ---- one goroutine -------------------------------------------------------------------------- */
 
 static int read_record(struct walk *w, uint64_t addr, struct gd_grecord *ret)
 {
@@ -276,7 +277,7 @@ static int run_batch(struct walk *w, struct gd_error *err)
 	return 0;
 }
 
-/* ---- allgs ---------------------------------------------------------------------------------------- */
+/* ---- allgs ---------------------------------------------------------------------------------- */
 
 /*
  * The array moves when it grows, and its old place may be reused after that; an element never

@@ -65,7 +65,7 @@ struct gd_goroutine {
 	bool system;          /* the runtime's own: Go does not show it */
 	bool locked;          /* to a thread */
 	const char *reason;   /* wait reason's text; NULL when not waiting or unknown */
-	int64_t wait_ns;      /* at least so long; 0 unknown: the runtime notes it when it collects */
+	int64_t wait_ns;      /* at least so long; 0 unknown: noted when Go collects */
 	uint64_t tid;         /* thread it runs on (or is locked to), 0 none */
 	uint64_t gopc;        /* where `go` created it; 0 for the first */
 	uint64_t startpc;     /* its function's entry */
@@ -80,7 +80,7 @@ struct gd_goroutine {
 	uint64_t elided;       /* frames in the gap */
 	uint64_t elided_lines; /* of these, lines a traceback shows */
 	const struct gd_labels *labels;
-	const struct gd_error *labels_error; /* NULL, or why there are no labels although it has some */
+	const struct gd_error *labels_error; /* NULL, or why its labels are missing */
 };
 
 /* Registers of a thread that the kernel was willing to tell. */

@@ -139,7 +139,8 @@ static int read_map(struct reading *r, uint64_t addr, struct gd_error *err)
 	uint64_t count = gd_load_u64(header + HMAP_COUNT);
 	unsigned b = header[HMAP_B];
 	if (count >> 32 != 0 || b > 10)
-		return gd_fail(err, -EBADMSG, "a map of %" PRIu64 " labels in 2^%u buckets", count, b);
+		return gd_fail(err, -EBADMSG, "a map of %" PRIu64 " labels in 2^%u buckets", count,
+		               b);
 	unsigned budget = BUCKETS_MAX;
 	uint64_t buckets = gd_load_u64(header + HMAP_BUCKETS);
 	uint64_t old = gd_load_u64(header + HMAP_OLD_BUCKETS);

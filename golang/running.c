@@ -46,8 +46,8 @@ static size_t indirect_call_bytes(const uint8_t *code)
 }
 
 /*
- * Is there a CALL right before pc?  *target is its destination when it names one.  x86-64: E8 rel32,
- * or FF /2 of 2 to 7 bytes.
+ * Is there a CALL right before pc?  *target is its destination when it names one.  x86-64: E8
+ * rel32, or FF /2 of 2 to 7 bytes.
  */
 static bool behind_call(struct search *s, uint64_t pc, uint64_t *target)
 {
@@ -86,7 +86,7 @@ static void try_word(struct search *s, size_t word, uint64_t startpc)
 		return;
 	struct link link = { .word = (uint32_t)word, .parent = -1, .entry = site->entry };
 	if (site->flag & GD_FUNC_TOP_FRAME) {
-		/* put there when the goroutine was made: goexit seems to have called its function */
+		/* put there when the goroutine was made: as if goexit had called its function */
 		if (s->n_words - word > 16)
 			return;
 		link.target = startpc;

@@ -2,9 +2,9 @@
 /*
  * Where is a running goroutine?  Nothing has saved its registers, so its stack is searched for the
  * chain of return addresses that leads to its root.  Each link is proved: the word is in Go code
- * right behind a CALL, the frame it would belong to ends exactly where the next link lies, and where
- * the CALL names its target the frame is that function's.  What no memory tells is whether the
- * innermost calls of the chain have returned meanwhile: the result is approximate, and the very
+ * right behind a CALL, the frame it would belong to ends exactly where the next link lies, and
+ * where the CALL names its target the frame is that function's.  What no memory tells is whether
+ * the innermost calls of the chain have returned meanwhile: the result is approximate, and the very
  * function that is executing is not part of it.
  */
 #include <stddef.h>
@@ -24,9 +24,9 @@ struct gd_running_link {
 
 /*
  * stack holds the upper end of the goroutine's stack, up to stack->hi; startpc is its function's
- * entry.  Fills links, innermost first, and returns their number; 0 when not even the root is there.
+ * entry.  Fills links, innermost first, and returns their number; 0: not even the root is there.
  * before may be an earlier copy of the same bytes (NULL: none): where words have changed between
- * the two, links below the changes are left out, as nothing shows that they are not left-overs.
+ * the two, links below the changes are left out, as nothing shows that they are no left-overs.
  */
 size_t gd_running_search(struct gd_symbols *symbols, struct gd_memory *memory,
                          const struct gd_stack *stack, const uint8_t *before, uint64_t startpc,

@@ -1,8 +1,8 @@
 #pragma once
 /*
  * Goroutines as text, exactly as the target's own release prints them for
- * debug/pprof/goroutine?debug=2: header, frames with arguments, elided frames, "created by".  Hidden
- * is what Go hides.  What a release does differently is decided here, once, by its number.
+ * debug/pprof/goroutine?debug=2: header, frames with arguments, elided frames, "created by".
+ * Hidden is what Go hides.  What a release does differently is decided here, once, by its number.
  *
  * The text of a site is made once and hung on the site (gd_symbols_keep): who uses a traceback must
  * not use site->user of the same symbols for anything else.

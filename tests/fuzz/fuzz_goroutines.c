@@ -1,11 +1,11 @@
 /*
- * All goroutines of a made-up runtime.  The first byte is the Go release (18 to 28), the second says
- * what the walk is given; the rest is a memory image at 0x400000: module and code as in fuzz_pclntab,
- * runtime.allgs at its beginning.  From 0x20000000 on 256 bytes of it repeat themselves for 128 KiB, so
- * that stacks can be deep.
+ * All goroutines of a made-up runtime.  The first byte is the Go release (18 to 28), the second
+ * says what the walk is given; the rest is a memory image at 0x400000: module and code as in
+ * fuzz_pclntab, runtime.allgs at its beginning.  From 0x20000000 on 256 bytes of it repeat
+ * themselves for 128 KiB, so that stacks can be deep.
  *
- * Whatever is there, every goroutine comes out with frames that have sites, as text that ends with a
- * newline and as one line of JSON, and the profile can be finished.
+ * Whatever is there, every goroutine comes out with frames that have sites, as text that ends with
+ * a newline and as one line of JSON, and the profile can be finished.
  */
 #include <stdint.h>
 #include <stdlib.h>
