@@ -97,6 +97,7 @@ golang := \
 	golang/symbols.c \
 	golang/ticks.c \
 	golang/traceback.c \
+	golang/traceback_site.c \
 	golang/unwind.c
 
 uploader := \
