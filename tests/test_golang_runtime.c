@@ -214,6 +214,26 @@ static void a_process_without_go_is_enoent(void **state)
 	gd_go_close(NULL);
 }
 
+static void check_gone(struct go_target *go)
+{
+	struct gd_go *runtime = NULL;
+	struct gd_error err = { 0 };
+
+	if (strcmp(go->variant, "plain") != 0)
+		return;
+	victim_stop(go->victim);
+	go->victim = victim_start(victim_path("life"), NULL); /* the harness stops one, too */
+	int r = gd_go_open(go->target->memory, &go->target->maps, NULL, 0, &runtime, &err);
+	assert_fails(r, -ESRCH, &err);
+	assert_null(runtime);
+}
+
+static void a_process_that_is_gone_is_esrch(void **state)
+{
+	(void)state;
+	go_target_each("quiet", check_gone);
+}
+
 static void nothing_mapped_is_enoent(void **state)
 {
 	(void)state;
@@ -236,6 +256,7 @@ int main(void)
 		test_case(a_core_without_thread_ids_is_opened),
 		test_case(a_release_nobody_has_seen_is_read_and_the_note_says_so),
 		test_case(a_process_without_go_is_enoent),
+		test_case(a_process_that_is_gone_is_esrch),
 		test_case(nothing_mapped_is_enoent),
 	};
 	return test_run(tests);
