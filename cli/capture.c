@@ -237,7 +237,7 @@ static enum gd_exit capture(const struct request *request, const struct gd_plan 
 	struct gd_error err = { 0 };
 	enum gd_exit status = gd_capture_run(&options, &result, &err);
 	if (status != GD_EXIT_COMPLETE)
-		(void)gd_cli_fail(status, NAME, &err);
+		(void)gd_cli_fail((int)status, NAME, &err);
 	if (result.sealed.path[0] != '\0' && request->upload != NULL) {
 		if (gd_uploader_put(result.sealed.path, request->upload, &uploaded, &err) < 0)
 			status = (enum gd_exit)gd_cli_fail(GD_EXIT_NOT_UPLOADED, NAME, &err);
