@@ -113,8 +113,8 @@ bool gd_extract_document(const struct gd_reader *reader, char *name, struct gd_a
 	const struct gd_blob *blob = NULL;
 	if (strcmp(name, GD_LAYOUT_SNAPSHOT_NAME) == 0 && reader->has_manifest)
 		blob = gd_reader_blob(reader, reader->manifest.config.digest);
-	else if (strcmp(name, GD_LAYOUT_MANIFEST_NAME) == 0)
-		blob = reader->manifest_blob;
+	else if (strcmp(name, GD_LAYOUT_MANIFEST_NAME) == 0 && reader->has_manifest)
+		blob = &reader->manifest_blob;
 	if (blob == NULL)
 		return false;
 	gd_layout_digest(row.digest, blob->hex);

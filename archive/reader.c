@@ -63,6 +63,13 @@ static bool is_blob(const char *name)
 	return strncmp(name, GD_LAYOUT_BLOBS, n) == 0 && gd_layout_hex_ok(name + n);
 }
 
+static void note_gap(struct gd_reader *r, uint64_t at, uint64_t end)
+{
+	r->n_damaged++;
+	if (r->n_gaps < GD_READER_GAPS_MAX)
+		r->gaps[r->n_gaps++] = (struct gd_gap){ .at = at, .end = end };
+}
+
 /* Lists the blobs; `index` gets index.json's place, `layout` whether oci-layout is there. */
 static int walk(struct gd_reader *r, struct gd_tarfile_member *index, bool *layout,
                 struct gd_error *err)
@@ -73,7 +80,7 @@ static int walk(struct gd_reader *r, struct gd_tarfile_member *index, bool *layo
 	int got;
 	while ((got = gd_tarfile_next(&tar, &m, err)) > 0) {
 		if (m.gap_at != m.header_at)
-			r->n_damaged++;
+			note_gap(r, m.gap_at, m.header_at);
 		if (m.truncated)
 			r->truncated = true;
 		if (r->mtime_s == 0)
@@ -109,6 +116,7 @@ static int compare_hex(const void *a, const void *b, void *blobs)
 
 static int sort(struct gd_reader *r, struct gd_error *err)
 {
+	free(r->by_hex);
 	r->by_hex = calloc(r->n_blobs + 1, sizeof(*r->by_hex));
 	if (r->by_hex == NULL)
 		return gd_fail_errno(err, -ENOMEM, "list of blobs");
@@ -185,7 +193,7 @@ static int read_manifest(struct gd_reader *r, const struct gd_blob *blob, struct
 		got = gd_layout_parse_manifest(json.data, json.len, &r->manifest, err);
 	if (got == 0) {
 		r->has_manifest = true;
-		r->manifest_blob = blob;
+		r->manifest_blob = *blob;
 	}
 	return got;
 }
@@ -211,7 +219,8 @@ static const struct gd_blob *labelled(const struct gd_reader *r, const char *tit
 }
 
 /* Failures are noted, not returned: what is unreadable is one of the things a reader tells. */
-static void read_documents(struct gd_reader *r, const struct gd_tarfile_member *index)
+static int read_documents(struct gd_reader *r, const struct gd_tarfile_member *index,
+                          struct gd_error *err)
 {
 	struct gd_error why = { 0 };
 	const struct gd_blob *blob;
@@ -225,6 +234,11 @@ static void read_documents(struct gd_reader *r, const struct gd_tarfile_member *
 	} else if (blob != NULL && read_manifest(r, blob, &why) < 0) {
 		note(r, &why);
 	}
+	int got = r->has_manifest && r->n_gaps > 0 ? gd_recover_blobs(r, err) : 0;
+	if (got > 0)
+		got = sort(r, err);
+	if (got < 0)
+		return got;
 	blob = r->has_manifest ? gd_reader_blob(r, r->manifest.config.digest)
 	                       : labelled(r, GD_LAYOUT_SNAPSHOT_NAME);
 	if (blob == NULL && r->has_manifest) {
@@ -233,6 +247,7 @@ static void read_documents(struct gd_reader *r, const struct gd_tarfile_member *
 	} else if (blob != NULL && read_snapshot(r, blob, &why) < 0) {
 		note(r, &why);
 	}
+	return 0;
 }
 
 /* --- artifacts ----------------------------------------------------------------------------- */
@@ -318,8 +333,8 @@ int gd_reader_open_fd(int fd, struct gd_reader *ret, struct gd_error *err)
 		got = sort(&r, err);
 	if (got < 0)
 		return got;
-	read_documents(&r, &index);
-	if (!r.has_snapshot)
+	got = read_documents(&r, &index, err);
+	if (got == 0 && !r.has_snapshot)
 		got = gd_recover_rows(&r, err);
 	if (got < 0)
 		return got;

@@ -6,8 +6,9 @@
  * are capped.  Whatever is handed out was compared with its digest by the time the call returns;
  * the archive as a whole is verify.h's business.
  *
- * A truncated or damaged archive opens: what it lost is found in the flags.  Without snapshot.json
- * the artifacts are named by the labels in the tar headers.
+ * A truncated or damaged archive opens: what it lost is found in the flags.  A blob whose header is
+ * damaged is found by its digest as long as the manifest is there; without snapshot.json the
+ * artifacts are named by the labels in the tar headers.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,7 +29,13 @@ struct gd_blob {
 	char title[GD_TARFILE_LABEL], collector[GD_TARFILE_LABEL];
 };
 
+/* Bytes between two members: a header that was damaged, and what followed it. */
+struct gd_gap {
+	uint64_t at, end;
+};
+
 #define GD_READER_BLOBS_MAX 65536U
+#define GD_READER_GAPS_MAX 16
 
 struct gd_reader {
 	int fd;
@@ -40,11 +47,13 @@ struct gd_reader {
 	bool truncated;   /* the tar ends in the middle */
 	size_t n_foreign; /* members that do not belong into an archive of ours */
 	size_t n_damaged; /* places where no sound tar header was found */
+	struct gd_gap gaps[GD_READER_GAPS_MAX]; /* the first of them */
+	size_t n_gaps;
 	uint64_t mtime_s; /* of the first member: when the archive was begun */
 	char manifest_digest[72]; /* from index.json; "" without it */
 	struct gd_manifest manifest; /* zeroed when unreadable */
 	bool has_manifest;
-	const struct gd_blob *manifest_blob; /* where it was found, or NULL */
+	struct gd_blob manifest_blob; /* where it was found */
 	struct gd_snapshot snapshot; /* from the manifest's config blob; rows alone without it */
 	bool has_snapshot;
 	struct gd_error trouble; /* the first thing that was unreadable; code 0 when nothing */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "archive/digest.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 
@@ -110,6 +111,72 @@ static int find_unique(const struct gd_reader *reader, bool *unique, struct gd_e
 			i == 0 || strcmp(sorted[i]->title, sorted[i - 1]->title) != 0;
 	free(sorted);
 	return 0;
+}
+
+/* --- blobs behind damaged headers ------------------------------------------------------------- */
+
+/* So often one gap is hashed at most: a hostile manifest lists many blobs of its size. */
+#define TRIES_PER_GAP 4
+
+static int add_blob(struct gd_reader *reader, const struct gd_layer *layer, uint64_t offset,
+                    struct gd_error *err)
+{
+	size_t n = reader->n_blobs;
+	if (n >= GD_READER_BLOBS_MAX)
+		return 0;
+	struct gd_blob *blobs = realloc(reader->blobs, (n + 1) * sizeof(*blobs));
+	if (blobs == NULL)
+		return gd_fail_errno(err, -ENOMEM, "list of blobs");
+	reader->blobs = blobs;
+	blobs[n] = (struct gd_blob){ .offset = offset, .bytes = layer->stored_bytes };
+	memcpy(blobs[n].hex, layer->digest + 7, 65);
+	if (strlen(layer->title) < sizeof(blobs[n].title) && gd_layout_name_ok(layer->title))
+		memcpy(blobs[n].title, layer->title, strlen(layer->title) + 1);
+	reader->n_blobs++;
+	return 1;
+}
+
+/* 1 when the bytes behind the gap's header are that layer's blob. */
+static int fits(const struct gd_reader *reader, struct gd_digest *sha, const struct gd_gap *gap,
+                const struct gd_layer *layer, unsigned *tries, struct gd_error *err)
+{
+	char hex[GD_DIGEST_HEX];
+	uint64_t room = gap->end - gap->at; /* header, content, padding */
+	if (room < GD_TARFILE_BLOCK || layer->stored_bytes > room - GD_TARFILE_BLOCK ||
+	    room - GD_TARFILE_BLOCK - layer->stored_bytes >= GD_TARFILE_BLOCK ||
+	    (*tries)++ >= TRIES_PER_GAP)
+		return 0;
+	int r = gd_digest_range(sha, reader->fd, gap->at + GD_TARFILE_BLOCK, layer->stored_bytes,
+	                        hex, err);
+	return r < 0 ? r : strcmp(hex, layer->digest + 7) == 0;
+}
+
+static int recover_gap(struct gd_reader *reader, struct gd_digest *sha, const struct gd_gap *gap,
+                       struct gd_error *err)
+{
+	const struct gd_manifest *m = &reader->manifest;
+	unsigned tries = 0;
+	for (size_t i = 0; i <= m->n_layers; i++) {
+		const struct gd_layer *layer = i < m->n_layers ? &m->layers[i] : &m->config;
+		if (gd_reader_blob(reader, layer->digest) != NULL)
+			continue;
+		int r = fits(reader, sha, gap, layer, &tries, err);
+		if (r != 0)
+			return r < 0 ? r : add_blob(reader, layer, gap->at + GD_TARFILE_BLOCK, err);
+	}
+	return 0;
+}
+
+int gd_recover_blobs(struct gd_reader *reader, struct gd_error *err)
+{
+	GD_DIGEST struct gd_digest *sha = NULL;
+	int added = 0;
+	int r = gd_digest_create(&sha, err);
+	for (size_t i = 0; r >= 0 && i < reader->n_gaps; i++) {
+		r = recover_gap(reader, sha, &reader->gaps[i], err);
+		added += r > 0;
+	}
+	return r < 0 ? r : added;
 }
 
 int gd_recover_rows(struct gd_reader *reader, struct gd_error *err)

@@ -108,7 +108,7 @@ static int restore(struct repair *r, struct gd_error *err)
 		got = copy_blob(r, gd_reader_blob(reader, m->config.digest),
 		                GD_LAYOUT_SNAPSHOT_NAME, NULL, err);
 	if (got == 0)
-		got = gd_reader_load_blob(reader, reader->manifest_blob, &manifest, err);
+		got = gd_reader_load_blob(reader, &reader->manifest_blob, &manifest, err);
 	if (got == 0)
 		got = gd_documents_blob(r->tar, &manifest, GD_LAYOUT_MANIFEST_NAME, &blob, err);
 	if (got < 0)

@@ -213,8 +213,8 @@ static void repair_never_overwrites(void **state)
 	assert_fails(gd_verify_repair(&reader, test_path("no/where.tar"), &v, &err), -ENOENT, &err);
 }
 
-/* A damaged header hides a blob; the others are found behind it. */
-static void a_damaged_header_costs_only_its_own_blob(void **state)
+/* A damaged header hides a blob, which is found by its digest; so are the others behind it. */
+static void a_damaged_header_costs_nothing(void **state)
 {
 	(void)state;
 	struct gd_sealed sealed = archive_usual("a.tar");
@@ -226,6 +226,39 @@ static void a_damaged_header_costs_only_its_own_blob(void **state)
 		assert_ok(gd_reader_open(sealed.path, &reader, &err), &err);
 		const struct gd_artifact_row *row = gd_reader_artifact(&reader, "goroutines.txt");
 		file.data[gd_reader_blob(&reader, row->digest)->offset - 400] ^= 4;
+	}
+	archive_write(test_path("b.tar"), file.data, file.len);
+	assert_int_equal(look(test_path("b.tar"), &v), 0);
+	assert_int_equal(v.blobs_missing + v.blobs_bad, 0);
+	assert_int_equal(v.blobs_good, 7);
+	assert_int_equal(v.problems, 1);
+	assert_contains(gd_buf_str(&said), "a damaged tar header and what followed it");
+	GD_READER struct gd_reader reader = GD_READER_INIT;
+	GD_BUF struct gd_buf content = GD_BUF_INIT(1U << 20);
+	assert_ok(gd_reader_open(test_path("b.tar"), &reader, &err), &err);
+	assert_ok(gd_reader_load(&reader, "goroutines.txt", &content, &err), &err);
+	assert_int_equal(content.len, 700000);
+	assert_ok(gd_verify_repair(&reader, test_path("fixed.tar"), &v, &err), &err);
+	assert_true(v.complete);
+	assert_int_equal(look(test_path("fixed.tar"), &v), 0);
+	assert_true(v.complete);
+}
+
+/* When its content is damaged as well, only that one is lost. */
+static void a_damaged_header_and_blob_cost_only_themselves(void **state)
+{
+	(void)state;
+	struct gd_sealed sealed = archive_usual("a.tar");
+	GD_BUF struct gd_buf file = archive_read(sealed.path);
+	struct gd_verdict v;
+	struct gd_error err = { 0 };
+	{
+		GD_READER struct gd_reader reader = GD_READER_INIT;
+		assert_ok(gd_reader_open(sealed.path, &reader, &err), &err);
+		const struct gd_artifact_row *row = gd_reader_artifact(&reader, "goroutines.txt");
+		uint64_t at = gd_reader_blob(&reader, row->digest)->offset;
+		file.data[at - 400] ^= 4;
+		file.data[at + 40] ^= 4;
 	}
 	archive_write(test_path("b.tar"), file.data, file.len);
 	assert_int_equal(look(test_path("b.tar"), &v), 0);
@@ -489,7 +522,8 @@ int main(void)
 		test_case(an_archive_cut_anywhere_is_repaired),
 		test_case(a_truncated_archive_still_knows_its_artifacts),
 		test_case(repair_never_overwrites),
-		test_case(a_damaged_header_costs_only_its_own_blob),
+		test_case(a_damaged_header_costs_nothing),
+		test_case(a_damaged_header_and_blob_cost_only_themselves),
 		test_case(a_zstd_bomb_is_stopped),
 		test_case(a_huge_window_is_refused),
 		test_case(names_that_leave_the_directory_are_not_taken),
