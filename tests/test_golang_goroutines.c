@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -102,7 +103,11 @@ static void check_quiet(struct go_target *target)
 	struct gd_walk_stats stats;
 	struct gd_walk_options options = { .now_ns = gd_clock_monotonic_ns() };
 	GD_GO struct gd_go *go = open_go(target);
-	go_assert_ok(target, walk(target, go, &options, &stats, &err), &err);
+	/* On a busy machine one of the runtime's own may still be on its way to rest. */
+	for (int tries = 0; tries == 0 || (seen.rooted != seen.n && tries < 100); tries++) {
+		(void)usleep(tries > 0 ? 20000 : 0);
+		go_assert_ok(target, walk(target, go, &options, &stats, &err), &err);
+	}
 	assert_int_equal(seen.on_channel, 5);
 	assert_int_equal(seen.on_lock, 5);
 	assert_true(seen.system >= 3);
