@@ -10,8 +10,8 @@
 
 /*
  * One screen: what happened (identity, what looks wrong, top goroutine groups with count and
- * longest wait, runtime, memory, heap, what is missing).  `color` when a terminal; lines are cut at
- * `width` columns, 0: never.
+ * longest wait, runtime, memory, heap, what is missing).  `color` when a terminal; lines but
+ * warnings and headings are cut at `width` columns, 0: never.
  */
 int gd_report_show(const struct gd_reader *reader, FILE *out, bool color, unsigned width,
                    struct gd_error *err);

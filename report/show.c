@@ -18,10 +18,18 @@ struct show {
 	const struct gd_snapshot *snapshot;
 };
 
+/* What must not be cut: the terminal breaks the line. */
+static void whole(const struct show *s, enum gd_style style, const char *text)
+{
+	struct gd_lines lines = s->lines;
+	lines.width = 0;
+	gd_lines_put(&lines, style, "%s", text);
+}
+
 static void heading(const struct show *s, const char *text)
 {
-	gd_lines_put(&s->lines, GD_STYLE_PLAIN, "%s", "");
-	gd_lines_put(&s->lines, GD_STYLE_BOLD, "%s", text);
+	whole(s, GD_STYLE_PLAIN, "");
+	whole(s, GD_STYLE_BOLD, text);
 }
 
 /* Foreign text for a line; "" for NULL. */
@@ -138,8 +146,11 @@ static void show_warnings(const struct show *s)
 	if (m->n_warnings == 0)
 		return;
 	heading(s, "LOOKS WRONG");
-	for (size_t i = 0; i < m->n_warnings; i++)
-		gd_lines_put(&s->lines, GD_STYLE_RED, "  ! %s", m->warnings[i].text);
+	for (size_t i = 0; i < m->n_warnings; i++) {
+		char line[sizeof(m->warnings[i].text) + 8];
+		(void)snprintf(line, sizeof(line), "  ! %s", m->warnings[i].text);
+		whole(s, GD_STYLE_RED, line);
+	}
 }
 
 /* --- goroutines ---------------------------------------------------------------------------- */
