@@ -211,6 +211,7 @@ tests := \
 	tests/test_golang_gather.c \
 	tests/test_golang_globals.c \
 	tests/test_golang_go_version.c \
+	tests/test_golang_godebug.c \
 	tests/test_golang_goroutines.c \
 	tests/test_golang_histogram.c \
 	tests/test_golang_inltree.c \
