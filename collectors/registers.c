@@ -25,6 +25,7 @@ enum {
 	WAIT_TOTAL_MS = 60,     /* of one capture */
 	RECORD_MAX = STACK_BYTES + 128,
 	EVENTS_MAX = 128,
+	LOOKED_AT_MAX = 1024,   /* threads asked beforehand whether they run */
 };
 
 /* Bits of perf_event_attr.sample_regs_user (asm/perf_regs.h). */
@@ -299,6 +300,8 @@ void gd_registers_prepare(struct gd_registers *r)
 	size_t n;
 	if (gd_target_threads(r->target, &tids, &n, NULL) < 0)
 		return;
+	if (n > LOOKED_AT_MAX)
+		n = LOOKED_AT_MAX;
 	for (size_t i = 0; i < n && r->refused == 0 && r->n_events < EVENTS_MAX; i++) {
 		struct gd_stat stat;
 		if (read_thread_file(r, tids[i], "stat", &text) == 0 &&
