@@ -194,6 +194,7 @@ tests := \
 	tests/test_collectors_build.c \
 	tests/test_collectors_contention.c \
 	tests/test_collectors_goroutines.c \
+	tests/test_collectors_goroutines_faults.c \
 	tests/test_collectors_heap.c \
 	tests/test_collectors_known.c \
 	tests/test_collectors_pprof.c \
@@ -254,7 +255,8 @@ tests := \
 fault_tests := \
 	tests/test_archive_faults.c \
 	tests/test_base_buf.c \
-	tests/test_base_io.c
+	tests/test_base_io.c \
+	tests/test_collectors_goroutines_faults.c
 
 # What tests are linked with.
 harness := tests/test.c tests/victim.c
