@@ -199,8 +199,22 @@ static void lines_fit_the_terminal(void **state)
 	               "select", 1, 0);
 	with("goroutines.jsonl", gd_buf_str(&lines));
 	char *text = show(false, 40);
-	for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n"))
-		assert_true(strlen(line) <= 41);
+	unsigned cut = 0;
+	for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+		if (line[0] == ' ') /* not a heading */
+			assert_true(strlen(line) <= 41);
+		cut += line[strlen(line) - 1] == '~';
+	}
+	assert_true(cut > 0);
+}
+
+static void warnings_are_never_cut(void **state)
+{
+	(void)state;
+	GD_BUF struct gd_buf lines = GD_BUF_INIT(1 << 20);
+	put_goroutines(&lines, 1, "leak", "chan receive", 1500, INT64_C(3600) * 1000000000);
+	with("goroutines.jsonl", gd_buf_str(&lines));
+	assert_contains(show(false, 40), "(main.go:1), the longest for 1 h 00 m\n");
 }
 
 static void json_says_the_same(void **state)
@@ -267,6 +281,7 @@ int main(void)
 		test_case(a_group_above_can_be_the_full_one),
 		test_case(foreign_text_cannot_move_the_cursor),
 		test_case(lines_fit_the_terminal),
+		test_case(warnings_are_never_cut),
 		test_case(json_says_the_same),
 		test_case(a_cut_off_archive_shows_what_is_left),
 	};
