@@ -501,6 +501,9 @@ $(fuzzers:%=$(out)/tests/fuzz/fuzz_%): $(out)/tests/fuzz/fuzz_%: $(out)/tests/fu
 		$(out)/tests/fuzz/replay.o $(out)/libgodiag.a
 	$(call say,LINK,$@)$(link) -o $@ $^ $(package_libs)
 
+# Tests of the command line run the programs.
+$(patsubst %.c,$(out)/%.ok,$(filter tests/test_cli_%,$(tests))): $(programs)
+
 # A finished test leaves its log and a stamp; only what changed runs again.
 test_env := BUILD='$(out)' VICTIMS='$(VICTIMS)'
 $(out)/tests/test_%.ok: $(out)/tests/test_% $(c_victim_files)
