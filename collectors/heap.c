@@ -136,7 +136,8 @@ static struct gd_outcome collect(struct gd_collect *c)
 		                            "runtime.MemProfileRate was not found"));
 	if (rate == 0 && profile.n == 0)
 		return absent(c, gd_outcome(GD_GRADE_SKIPPED, -ENODATA,
-		                            "memory profiling is off (runtime.MemProfileRate is 0)"));
+		                            "memory profiling is off "
+		                            "(runtime.MemProfileRate is 0)"));
 	return write_artifact(c, &profile, (int64_t)rate);
 }
 

@@ -1,8 +1,8 @@
 /*
  * A recorded stack has either one address per logical frame (the runtime makes up addresses for
  * the frames that were inlined) or, in block and mutex profiles since Go 1.23, one per physical
- * frame.  Both come out alike: after an address whose innermost function was inlined, addresses that
- * stand for its callers in the same function are swallowed, and callers without one are added.
+ * frame.  Both come out alike: after an address whose innermost function was inlined, addresses
+ * that stand for its callers in the same function are swallowed, and callers without one are added.
  */
 #include "collectors/locations.h"
 

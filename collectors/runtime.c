@@ -41,7 +41,7 @@ struct parts {
 	bool has_stats, has_memstats, has_scheduler;
 };
 
-/* With GOGC=off and no limit the goal is some 8 EiB or 2^64 - 1 (which few JSON readers can hold). */
+/* With GOGC=off and no limit the goal is some 8 EiB, or 2^64 - 1, which few readers can hold. */
 static void write_goal(struct gd_json *j, const char *key, uint64_t bytes)
 {
 	if (bytes > UINT64_C(1) << 60)

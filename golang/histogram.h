@@ -1,8 +1,8 @@
 #pragma once
 /*
  * runtime.timeHistogram, as the scheduler and the collector keep it: how long things took, in
- * buckets whose width grows with the duration.  Read while it is being counted, so the counts of one
- * reading may be a few events apart.  Source: runtime/histogram.go of Go 1.18 to 1.27.
+ * buckets whose width grows with the duration.  Read while it is being counted, so the counts of
+ * one reading may be a few events apart.  Source: runtime/histogram.go of Go 1.18 to 1.27.
  */
 #include <stddef.h>
 #include <stdint.h>

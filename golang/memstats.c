@@ -192,8 +192,9 @@ static int add_span(struct gd_go *go, uint64_t addr, unsigned class, uint32_t sw
 }
 
 /*
- * Where mcache.alloc begins, for releases whose offsets nobody measured: spans for large objects are
- * never cached, so its first two entries are the same empty span; tinyAllocs is the word before.
+ * Where mcache.alloc begins, for releases whose offsets nobody measured: spans for large objects
+ * are never cached, so its first two entries are the same empty span; tinyAllocs is the word
+ * before.
  */
 static int32_t find_alloc(const uint8_t *mcache)
 {

@@ -1,8 +1,9 @@
 #pragma once
 /*
- * The pacer of Go's collector, gcControllerState: its settings, what it believes about the heap, and
- * when the next collection begins.  One reading of the record; whoever needs to know that it did not
- * change meanwhile reads again and compares.  Source: runtime/mgcpacer.go of Go 1.18 to 1.27.
+ * The pacer of Go's collector, gcControllerState: its settings, what it believes about the heap,
+ * and when the next collection begins.  One reading of the record; whoever needs to know that it
+ * did not change meanwhile reads again and compares.
+ * Source: runtime/mgcpacer.go of Go 1.18 to 1.27.
  */
 #include <stdbool.h>
 #include <stdint.h>

@@ -5,9 +5,9 @@
  * MutexProfile would return at that moment; scaling, symbols and the file format are the
  * collectors' business.
  *
- * The list only ever grows at its head and a bucket's stack never changes, so both can be read while
- * the target runs; each bucket's stored hash proves its stack.  The counters are read twice: equal
- * both times means that all of them are of one instant between the two.
+ * The list only ever grows at its head and a bucket's stack never changes, so both can be read
+ * while the target runs; each bucket's stored hash proves its stack.  The counters are read twice:
+ * equal both times means that all of them are of one instant between the two.
  * Source: runtime/mprof.go of Go 1.18 to 1.27.
  */
 #include <stdbool.h>
@@ -57,7 +57,7 @@ struct gd_profile_read {
 	uint64_t *pcs;          /* return addresses, innermost first */
 	size_t n_pcs;
 	bool consistent;        /* all counters are of one instant */
-	bool unpublished;       /* no collection yet: memory counts of all cycles, as Go does then */
+	bool unpublished;       /* no collection yet: counts of all cycles, as Go does then */
 	unsigned repeated;      /* how often the counters were read again */
 	struct gd_error why;    /* code 0, or why the list ends before its end */
 };
@@ -74,7 +74,7 @@ void gd_profile_deinit(struct gd_profile_read *profile);
 #define GD_PROFILE __attribute__((cleanup(gd_profile_deinit)))
 
 /*
- * runtime/pprof's correction for sampling: the estimate of what was really allocated.  count objects
- * of `bytes` together, one sample per `rate` bytes on average (runtime.MemProfileRate).
+ * runtime/pprof's correction for sampling: the estimate of what was really allocated.  `count`
+ * objects of `bytes` together, one sample per `rate` bytes on average (runtime.MemProfileRate).
  */
 void gd_profile_scale(int64_t *count, int64_t *bytes, int64_t rate);

@@ -9,8 +9,8 @@
 #include "golang/runtime.h"
 
 /*
- * Address of the first operand of that kind and width in `function` ("runtime.gcMarkDone") that lies
- * in zeroed data without pointers; 0 when there is none, or no such function.
+ * Address of the first operand of that kind and width in `function` ("runtime.gcMarkDone") that
+ * lies in zeroed data without pointers; 0 when there is none, or no such function.
  */
 uint64_t gd_reference_find(const struct gd_go *go, const char *function, enum gd_operand_kind kind,
                            uint8_t width);

@@ -246,7 +246,7 @@ static int read_m(struct gd_go *go, struct gd_scheduler *s, uint64_t addr, struc
 		.spinning = field(&r, l->m_spinning, 1) != 0,
 		.blocked = field(&r, l->m_blocked, 1) != 0,
 	};
-	/* Of threads that are gone the scheduler keeps the sum; m.mLockProfile.waitTime comes first. */
+	/* The scheduler keeps the sum of threads that are gone.  waitTime comes first in it. */
 	s->runtime_lock_wait_ns = (int64_t)((uint64_t)s->runtime_lock_wait_ns +
 	                                    field(&r, l->m_lock_profile, 8));
 	if (is_spare(go, field(&r, l->m_lockedg, 8)))

@@ -91,7 +91,7 @@ static int read_counters(struct gd_go *go, struct gd_stats *s, struct gd_error *
 
 /* --- phase --- */
 
-/* The first comparison of gcMarkDone with a global asks whether runtime.gcphase is still _GCmark. */
+/* The first comparison of gcMarkDone with a global: is runtime.gcphase still _GCmark? */
 static enum gd_gc_phase read_phase(struct gd_go *go)
 {
 	uint32_t phase;

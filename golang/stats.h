@@ -30,7 +30,7 @@ struct gd_stats {
 	uint32_t num_gc, num_forced_gc;
 	uint64_t last_gc_ns; /* since 1970; 0 before the first */
 	uint64_t pause_total_ns;
-	double gc_cpu_fraction; /* of GOMAXPROCS since the start; the runtime renews it per collection */
+	double gc_cpu_fraction; /* of GOMAXPROCS since the start, as of the last collection */
 	struct gd_pause pauses[GD_STATS_PAUSES]; /* oldest first */
 	size_t n_pauses;
 	bool torn;         /* a collection ended during each of our readings: the ring may be off */

@@ -79,7 +79,8 @@ int gd_ticks_read(struct gd_go *go, struct gd_ticks *ret, struct gd_error *err)
 	}
 	if (measured <= 0)
 		return gd_fail(err, -ENOENT,
-		               "the rate of runtime.cputicks is not known: the process never used it");
+		               "the rate of runtime.cputicks is not known: the process never "
+		               "used it");
 	*ret = (struct gd_ticks){ .per_second = measured, .measured = true };
 	return 0;
 }

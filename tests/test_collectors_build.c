@@ -60,7 +60,8 @@ static void quoted_settings_are_unquoted(void **state)
 static void a_value_may_hold_tabs(void **state)
 {
 	(void)state;
-	assert_contains(write_build("build\tk=a\tb\tc\td\te\n", true), "\"k\":\"a\\tb\\tc\\td\\te\"");
+	assert_contains(write_build("build\tk=a\tb\tc\td\te\n", true),
+	                "\"k\":\"a\\tb\\tc\\td\\te\"");
 }
 
 static void odd_lines_are_harmless(void **state)

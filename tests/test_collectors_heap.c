@@ -1,7 +1,8 @@
 /*
  * heap.pb.gz of a victim that samples every object, against its own /debug/pprof/heap: some hundred
- * samples with their values, sizes and stacks down to addresses and inlined functions; that Go's tool
- * takes it; and that of a program without the profile.  truth_heap.c has ordinary sampling and growth.
+ * samples with their values, sizes and stacks down to addresses and inlined functions; that Go's
+ * tool takes it; and that of a program without the profile.  truth_heap.c has ordinary sampling and
+ * growth.
  */
 #include <fcntl.h>
 #include <stdio.h>

@@ -151,8 +151,8 @@ static void check_histogram(json_t *before, json_t *ours, json_t *after, const c
 		json_int_t from = number(bucket, "from_ns");
 		json_int_t count = number(bucket, "count");
 		if (count < count_of(a, from) || count > count_of(b, from))
-			fail_msg("%s from %lld ns: %lld, ours %lld, then %lld", path, (long long)from,
-			         (long long)count_of(a, from), (long long)count,
+			fail_msg("%s from %lld ns: %lld, ours %lld, then %lld", path,
+			         (long long)from, (long long)count_of(a, from), (long long)count,
 			         (long long)count_of(b, from));
 		assert_true(number(bucket, "to_ns") > from);
 		total += count;
