@@ -36,7 +36,8 @@ static int begin_run(struct run *run, struct gd_error *err)
 		r = gd_digest_begin(run->digest, err);
 	if (r < 0)
 		return r;
-	run->in = malloc(PIECE_BYTES);
+	uint64_t stored = run->content->stored_bytes;
+	run->in = malloc(stored < PIECE_BYTES ? (size_t)stored + 1 : PIECE_BYTES);
 	if (run->content->zstd) {
 		run->out = malloc(PIECE_BYTES);
 		run->dctx = ZSTD_createDCtx();

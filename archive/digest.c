@@ -77,7 +77,7 @@ int gd_digest_range(struct gd_digest *digest, int fd, uint64_t offset, uint64_t 
                     char hex[GD_DIGEST_HEX], struct gd_error *err)
 {
 	enum { PIECE = 256 * 1024 };
-	GD_FREE char *piece = malloc(PIECE);
+	GD_FREE char *piece = malloc(n < PIECE ? (size_t)n + 1 : PIECE);
 	if (piece == NULL)
 		return gd_fail_errno(err, -ENOMEM, "digest");
 	int r = gd_digest_begin(digest, err);

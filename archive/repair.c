@@ -53,7 +53,7 @@ static int copy_blob(struct repair *r, const struct gd_blob *blob, const char *t
 	bool *copied = &r->copied[blob - r->reader->blobs];
 	if (*copied)
 		return 0;
-	GD_FREE char *piece = malloc(PIECE);
+	GD_FREE char *piece = malloc(blob->bytes < PIECE ? (size_t)blob->bytes + 1 : PIECE);
 	if (piece == NULL)
 		return gd_fail_errno(err, -ENOMEM, "repair");
 	char path[GD_DOCUMENTS_PATH];
