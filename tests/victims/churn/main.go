@@ -26,9 +26,12 @@ func main() {
 
 	work := make(chan int)
 	var lock sync.Mutex
+	var started sync.WaitGroup
+	started.Add(*workers)
 	for i := 0; i < *workers; i++ {
 		labels := pprof.Labels("worker", strconv.Itoa(i))
 		go pprof.Do(context.Background(), labels, func(context.Context) {
+			started.Done()
 			for n := range work {
 				grow(n%400 + 1)
 				lock.Lock()
@@ -41,6 +44,7 @@ func main() {
 			}
 		})
 	}
+	started.Wait() // everybody has its label
 	go func() {
 		for n := 0; ; n++ {
 			work <- n
