@@ -104,7 +104,10 @@ static enum state open_archive(struct capture *c)
 {
 	GD_BUF struct gd_buf text = GD_BUF_INIT(65536);
 	struct gd_json json = GD_JSON_INIT(&text);
-	gd_plan_write(c->options->plan, c->snapshot->id, c->options->pid, &json);
+	gd_json_object(&json, NULL);
+	gd_snapshot_put_start(c->snapshot, &json);
+	gd_plan_put(c->options->plan, &json);
+	gd_json_object_end(&json);
 	int r = gd_buf_check(&text, "plan", &c->error);
 	if (r == 0)
 		r = gd_archive_create(c->options->output_dir, text.data, text.len, &c->archive,

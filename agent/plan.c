@@ -3,8 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "archive/snapshot.h"
-
 static const char *const profile_names[] = {
 	[GD_PROFILE_LIGHT] = "light",
 	[GD_PROFILE_STANDARD] = "standard",
@@ -87,16 +85,10 @@ int gd_plan_make(enum gd_profile profile, const char *only, const char *skip, st
 	return 0;
 }
 
-void gd_plan_write(const struct gd_plan *plan, const char *id, pid_t pid, struct gd_json *json)
+void gd_plan_put(const struct gd_plan *plan, struct gd_json *json)
 {
-	gd_json_object(json, NULL);
-	gd_json_i64(json, "format", GD_SNAPSHOT_FORMAT);
-	gd_json_string(json, "id", id);
-	gd_json_i64(json, "pid", pid);
-	gd_json_string(json, "profile", plan->profile);
 	gd_json_array(json, "collectors");
 	for (size_t i = 0; i < plan->n; i++)
 		gd_json_string(json, NULL, plan->list[i].collector->name);
 	gd_json_array_end(json);
-	gd_json_object_end(json);
 }

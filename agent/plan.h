@@ -29,5 +29,5 @@ int gd_plan_parse_profile(const char *text, enum gd_profile *ret, struct gd_erro
 int gd_plan_make(enum gd_profile profile, const char *only, const char *skip, struct gd_plan *ret,
                  struct gd_error *err);
 
-/* One JSON object: format, capture id, pid, profile, collectors. */
-void gd_plan_write(const struct gd_plan *plan, const char *id, pid_t pid, struct gd_json *json);
+/* The names of its collectors, as the member "collectors" of an open object. */
+void gd_plan_put(const struct gd_plan *plan, struct gd_json *json);

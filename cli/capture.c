@@ -65,6 +65,9 @@ static int add_label(struct request *request, char *text, struct gd_error *err)
 	if (request->n_labels == LABELS_MAX)
 		return gd_fail(err, -EINVAL, "more than %d labels", LABELS_MAX);
 	*equals = '\0';
+	for (size_t i = 0; i < request->n_labels; i++)
+		if (strcmp(request->labels[i].key, text) == 0)
+			return gd_fail(err, -EINVAL, "--label %s is given twice", text);
 	request->labels[request->n_labels++] =
 		(struct gd_label){ .key = text, .value = equals + 1 };
 	return 0;
@@ -156,7 +159,12 @@ static void print_plan(const struct request *request, const struct gd_plan *plan
 	if (request->json) {
 		GD_BUF struct gd_buf text = GD_BUF_INIT(65536);
 		struct gd_json json = GD_JSON_INIT(&text);
-		gd_plan_write(plan, "", request->pid, &json);
+		gd_json_object(&json, NULL);
+		gd_json_i64(&json, "pid", request->pid);
+		gd_json_string(&json, "profile", plan->profile);
+		gd_plan_put(plan, &json);
+		gd_json_u64(&json, "predicted_pause_ns", 0);
+		gd_json_object_end(&json);
 		(void)puts(gd_buf_str(&text));
 		return;
 	}
@@ -270,5 +278,6 @@ int gd_cli_capture(int argc, char **argv)
 	(void)sigaction(SIGINT, &action, NULL);
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error, not our end */
 	return (int)capture(&request, &plan);
 }

@@ -251,6 +251,7 @@ static void usage_errors_say_what_to_write(void **state)
 		{ { "godiag-capture", "--pid", "1", "--profile", "full", NULL }, "standard" },
 		{ { "godiag-capture", "--pid", "1", "--upload", "ftp://x/y", NULL }, "s3://" },
 		{ { "godiag-capture", "--pid", "1", "--label", "novalue", NULL }, "KEY=VALUE" },
+		{ { "godiag-capture", "--label", "a=1", "--label", "a=2", NULL }, "given twice" },
 		{ { "godiag", "shwo", NULL }, "no command" },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
