@@ -264,8 +264,16 @@ harness := tests/test.c tests/victim.c
 # What tests of golang/ are linked with as well: Go victims as targets, a Go module made up in memory.
 go_harness := tests/go_image.c tests/go_target.c
 
+# Collectors against what Go programs say of themselves, in every release and variant.
+truths := \
+	tests/truth_goroutines.c \
+	tests/truth_heap.c \
+	tests/truth_minutes.c \
+	tests/truth_sigquit.c
+
 # What compares collectors with what a process says of itself.
-truth := tests/kept.c tests/loopback.c tests/pprof_lines.c tests/truth.c
+truth := tests/kept.c tests/loopback.c tests/pprof_lines.c tests/stacks.c tests/stacks_compare.c \
+	tests/truth.c tests/truth_stacks.c
 
 # And what some of them share.
 shared := tests/archives.c tests/fault.c tests/s3_server.c
@@ -351,6 +359,7 @@ some_tests := $(foreach folder,$(FOLDERS),$(filter tests/test_$(folder)_%,$(test
 # A fuzzer may need any folder, and the program all of them.
 whole := $(if $(filter-out $(FOLDERS),$(folders)),,yes)
 some_fuzzers := $(if $(whole),$(fuzzers))
+some_truths := $(if $(whole),$(truths))
 programs := $(if $(whole),$(if $(main),$(out)/godiag $(out)/godiag-capture))
 
 # ---- compiler --------------------------------------------------------------------------------------
@@ -484,6 +493,14 @@ $(patsubst %.c,$(out)/%,$(filter tests/test_archive_% tests/test_report_%,$(test
 $(out)/tests/test_collectors_contention $(out)/tests/test_collectors_heap \
 	$(out)/tests/test_collectors_runtime: $(truth:%.c=$(out)/%.o)
 
+$(truths:%.c=$(out)/%): %: %.o $(harness:%.c=$(out)/%.o) $(truth:%.c=$(out)/%.o) $(out)/libgodiag.a
+	$(call say,LINK,$@)$(link) -o $@ $^ $(package_libs) $(cmocka_libs)
+
+# Go programs that nobody here wrote.
+$(VICTIMS)/others.index: tests/victims/others.sh | $(VICTIMS)/versitygw
+	$(call say,VICTIM,others)bash tests/victims/others.sh -o $(VICTIMS)
+$(out)/tests/truth_sigquit.ok: $(VICTIMS)/others.index
+
 # What collectors wrote, kept in memory.
 $(out)/tests/test_collectors_goroutines $(out)/tests/test_collectors_proc \
 	$(out)/tests/test_collectors_proc_cgroup: $(out)/tests/kept.o
@@ -508,6 +525,8 @@ $(patsubst %.c,$(out)/%.ok,$(filter tests/test_cli_%,$(tests))): $(programs)
 test_env := BUILD='$(out)' VICTIMS='$(VICTIMS)'
 $(out)/tests/test_%.ok: $(out)/tests/test_% $(c_victim_files)
 	$(call say,TEST,$*)$(test_env) sh tests/run.sh $@ $<
+$(truths:%.c=$(out)/%.ok): %.ok: % $(go_victim_files)
+	$(call say,TEST,$(*F))$(test_env) sh tests/run.sh $@ $<
 $(out)/tests/fuzz/fuzz_%.ok: $(out)/tests/fuzz/fuzz_%
 	$(call say,REPLAY,$*)$(test_env) sh tests/run.sh $@ $< tests/fuzz/corpus/$*
 $(out)/tests/integration/%.ok: tests/integration/%.sh $(programs) $(c_victim_files) \
@@ -516,10 +535,11 @@ $(out)/tests/integration/%.ok: tests/integration/%.sh $(programs) $(c_victim_fil
 $(foreach f,$(fuzzers),$(eval $(out)/tests/fuzz/fuzz_$(f).ok: $(wildcard tests/fuzz/corpus/$(f)/*)))
 
 # What the clang build must compile although it does not run it.
-test-programs: $(some_tests:%.c=$(out)/%) $(some_fuzzers:%=$(out)/tests/fuzz/fuzz_%)
+test-programs: $(some_tests:%.c=$(out)/%) $(some_truths:%.c=$(out)/%) \
+	$(some_fuzzers:%=$(out)/tests/fuzz/fuzz_%)
 
-stamps := $(some_tests:%.c=$(out)/%.ok) $(some_fuzzers:%=$(out)/tests/fuzz/fuzz_%.ok) \
-	$(if $(whole),$(integration:%.sh=$(out)/%.ok))
+stamps := $(some_tests:%.c=$(out)/%.ok) $(some_truths:%.c=$(out)/%.ok) \
+	$(some_fuzzers:%=$(out)/tests/fuzz/fuzz_%.ok) $(if $(whole),$(integration:%.sh=$(out)/%.ok))
 check: $(stamps)
 	@awk -f tests/totals.awk $(stamps:.ok=.log)
 
@@ -546,7 +566,7 @@ $(out)/%.h.ok: %.h $(out)/flags
 # gcc's analyzer is the static gate: it understands our cleanup guards, clang 14's does not.
 # Leaked descriptors are left to the tests' fixture: gcc 13 and 14 call what dup2 returns leaked.
 analyzed := $(sources) $(main) $(some_tests) $(harness) \
-	$(if $(whole),$(go_harness) $(shared)) \
+	$(if $(whole),$(go_harness) $(shared) $(truth) $(truths)) \
 	$(if $(some_fuzzers),tests/fuzz/replay.c $(some_fuzzers:%=tests/fuzz/fuzz_%.c))
 analyze: $(patsubst %.c,$(out)/analyze/%.ok,$(sort $(analyzed)))
 # gcc 12 loses sight of strings stored through two pointers and calls them leaked; here the tests under
@@ -592,7 +612,7 @@ $(out)/tests/fuzz/libfuzzer_%: $(out)/tests/fuzz/fuzz_%.o $(out)/libgodiag.a
 demo:
 	@PID='$(PID)' BUILD='$(BUILD)' MAKE='$(MAKE)' bash tests/demo/run.sh
 
-bench: all victims
+bench: all
 	@$(test_env) bash tests/bench/run.sh
 
 man_pages = $(foreach p,$(pages),$(DESTDIR)$(mandir)/man$(patsubst .%,%,$(suffix $(p)))/$(notdir $(p)))

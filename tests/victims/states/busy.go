@@ -8,11 +8,13 @@ import (
 )
 
 // Goroutines that never wait.  There are more of them than processors, so that at any instant some
-// run and some are runnable.
+// run and some are runnable.  On a machine with time to spare each of them is in its loop when
+// setBusy returns.
 
 var (
 	busyStop  int32
 	busyGroup sync.WaitGroup
+	busyBegun int32
 	spun      uint64
 )
 
@@ -20,6 +22,7 @@ func setBusy(n int) {
 	atomic.StoreInt32(&busyStop, 1)
 	busyGroup.Wait()
 	atomic.StoreInt32(&busyStop, 0)
+	atomic.StoreInt32(&busyBegun, 0)
 	for i := 0; i < n; i++ {
 		busyGroup.Add(1)
 		switch i % 4 {
@@ -33,10 +36,14 @@ func setBusy(n int) {
 			go busyCopy(i)
 		}
 	}
+	for i := 0; i < 100 && atomic.LoadInt32(&busyBegun) < int32(n); i++ {
+		time.Sleep(3 * time.Millisecond)
+	}
 }
 
 func busyCompute(which int) {
 	defer busyGroup.Done()
+	atomic.AddInt32(&busyBegun, 1)
 	for atomic.LoadInt32(&busyStop) == 0 {
 		spin(1000)
 	}
@@ -53,6 +60,7 @@ func spin(rounds int) {
 
 func busyYield(which int) {
 	defer busyGroup.Done()
+	atomic.AddInt32(&busyBegun, 1)
 	for atomic.LoadInt32(&busyStop) == 0 {
 		runtime.Gosched()
 	}
@@ -61,6 +69,7 @@ func busyYield(which int) {
 // busyClock spends its time in the kernel's vdso.
 func busyClock(which int) {
 	defer busyGroup.Done()
+	atomic.AddInt32(&busyBegun, 1)
 	for atomic.LoadInt32(&busyStop) == 0 {
 		if time.Now().IsZero() {
 			return
@@ -71,10 +80,20 @@ func busyClock(which int) {
 // busyCopy spends its time in assembly without frames.
 func busyCopy(which int) {
 	defer busyGroup.Done()
+	atomic.AddInt32(&busyBegun, 1)
 	from := make([]byte, 1<<16)
 	to := make([]byte, 1<<16)
 	for atomic.LoadInt32(&busyStop) == 0 {
-		copy(to, from)
-		copy(from, to)
+		copyOnce(to, from)
 	}
+}
+
+// copyOnce is a call, and a call is where the scheduler gets its turn: signals find the assembly,
+// which cannot be interrupted, nearly always.
+//
+//go:noinline
+func copyOnce(to, from []byte) int {
+	var pad [256]byte
+	n := copy(to, from)
+	return n + copy(pad[:], from)
 }
