@@ -1,12 +1,13 @@
 // Checkout is a small shop's order service with three faults planted in it, for `make demo`:
 //
-//   - a leak: a client that gives up leaves the goroutine that was to answer it blocked for ever, and
-//     with it the order it was working on;
+//   - a leak: a client that gives up leaves the goroutine that was to answer it blocked for ever,
+//     and with it the order it was working on;
 //   - a convoy: every order takes one lock, and its holder writes the journal (slowly) under it;
-//   - garbage pressure: each price list is parsed anew for each order.
+//   - garbage pressure: the price list is parsed anew for each order, and somebody saved memory with
+//     GOGC=5, so that the whole catalog is marked many times a second.
 //
-// It generates its own load, listens on loopback only and ends by itself after -for.  It does nothing
-// to be looked at: no endpoint, no agent, no signal handler.  It prints "ready PID".
+// It generates its own load, listens on loopback only and ends by itself after -for.  It does
+// nothing to be looked at: no endpoint, no agent, no signal handler.  It prints "ready PID".
 package main
 
 import (
@@ -16,15 +17,19 @@ import (
 	"io"
 	"net"
 	"net/http"
-	_ "net/http/pprof" // never served; linked in, as in most services, it keeps the memory profile
+	_ "net/http/pprof" // never served; as in most services it keeps the memory profile linked in
 	"os"
+	"runtime"
+	"runtime/debug"
 	"time"
 )
 
 func main() {
-	clients := flag.Int("clients", 12, "customers ordering at the same time")
+	clients := flag.Int("clients", 32, "customers ordering at the same time")
 	lifetime := flag.Duration("for", 2*time.Minute, "end by itself after that long")
 	flag.Parse()
+	runtime.GOMAXPROCS(2)
+	debug.SetGCPercent(5)
 
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -14,28 +14,40 @@ type order struct {
 	notes    [4096]byte
 }
 
+type article struct {
+	name  string
+	price *int
+}
+
 type shop struct {
 	lock    sync.Mutex // guards journal
 	journal []string
 	prices  string
+	catalog map[string]*article
 }
 
 func newShop() *shop {
+	catalog := make(map[string]*article)
+	for i := 0; i < 250000; i++ {
+		price := i
+		a := &article{name: fmt.Sprintf("article-%d", i), price: &price}
+		catalog[a.name] = a
+	}
 	var prices strings.Builder
 	for i := 0; i < 2000; i++ {
 		fmt.Fprintf(&prices, "article-%d,%d.%02d\n", i, i%90+1, i%100)
 	}
-	return &shop{prices: prices.String()}
+	return &shop{prices: prices.String(), catalog: catalog}
 }
 
 func (s *shop) serveOrder(w http.ResponseWriter, r *http.Request) {
 	o := &order{customer: r.FormValue("customer"), lines: []string{r.FormValue("n")}}
+	s.record(o)
 	total, err := s.reserve(o)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusGatewayTimeout)
 		return
 	}
-	s.record(o, total)
 	fmt.Fprintf(w, "total %d\n", total)
 }
 
@@ -71,10 +83,10 @@ func (s *shop) price(o *order) int {
 }
 
 // record writes the journal while it holds the lock that everybody needs.
-func (s *shop) record(o *order, total int) {
+func (s *shop) record(o *order) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	s.journal = append(s.journal, fmt.Sprintf("%s %d", o.customer, total))
+	s.journal = append(s.journal, o.customer+" "+o.lines[0])
 	if len(s.journal) > 1000 {
 		s.journal = nil
 	}
@@ -82,5 +94,5 @@ func (s *shop) record(o *order, total int) {
 }
 
 func (s *shop) flushJournal() {
-	time.Sleep(8 * time.Millisecond)
+	time.Sleep(5 * time.Millisecond)
 }
