@@ -32,6 +32,7 @@ static const struct {
 	{ "esbuild", { "--serve=127.0.0.1:0", "--servedir=." } },
 	{ "buf", { "lsp", "serve" } },
 	{ "versitygw", { "--access", "a", "--secret", "s", "--port", "127.0.0.1:0", "posix", "." } },
+	{ "dlv", { "dap", "--listen=127.0.0.1:0" } },
 	{ "quiet", { NULL } },
 };
 
