@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -44,7 +45,8 @@ static size_t read_rows(const char *victim)
 			continue;
 		char name[sizeof(row->name)];
 		row->built = strcmp(what, "built") == 0;
-		(void)snprintf(name, sizeof(name), "%.32s_go%s_%s", victim, row->release, row->variant);
+		(void)snprintf(name, sizeof(name), "%.32s_go%s_%s", victim, row->release,
+		               row->variant);
 		memcpy(row->name, name, sizeof(name));
 		n++;
 	}
@@ -79,7 +81,8 @@ static void open_target(struct truth *t, pid_t pid)
 	size_t n_tids = 0;
 	assert_ok(gd_target_open(pid, &t->target, &err), &err);
 	assert_ok(gd_target_threads(t->target, &tids, &n_tids, &err), &err);
-	assert_ok(gd_go_open(t->target->memory, &t->target->maps, tids, n_tids, &t->go, &err), &err);
+	assert_ok(gd_go_open(t->target->memory, &t->target->maps, tids, n_tids, &t->go, &err),
+	          &err);
 	if (t->go->note[0] != '\0')
 		print_message("# %s\n", t->go->note);
 }
@@ -106,6 +109,36 @@ const char *truth_path_of(void *const *state)
 	return row->rest;
 }
 
+static size_t running_threads(struct gd_target *target)
+{
+	GD_FREE pid_t *tids = NULL;
+	size_t n = 0, running = 0;
+	struct gd_error err = { 0 };
+	assert_ok(gd_target_threads(target, &tids, &n, &err), &err);
+	for (size_t i = 0; i < n; i++) {
+		char path[64];
+		struct gd_stat stat;
+		GD_BUF struct gd_buf text = GD_BUF_INIT(4096);
+		(void)snprintf(path, sizeof(path), "task/%d/stat", (int)tids[i]);
+		if (gd_target_read_file(target, path, &text, NULL) == 0 &&
+		    gd_stat_parse(text.data, text.len, &stat, NULL) == 0)
+			running += stat.state == 'R';
+	}
+	return running;
+}
+
+/*
+ * On a busy machine the thread that said "ready" may still be on its way out of write(2).  At rest is
+ * when nobody has run for a while; who never rests is let go after 5 s.
+ */
+static void wait_for_rest(struct gd_target *target)
+{
+	for (int tries = 0, quiet = 0; tries < 500 && quiet < 5; tries++) {
+		(void)usleep(10000);
+		quiet = running_threads(target) == 0 ? quiet + 1 : 0;
+	}
+}
+
 struct truth *truth_begin(void *const *state, const char *argument)
 {
 	const struct row *row = *state;
@@ -117,6 +150,7 @@ struct truth *truth_begin(void *const *state, const char *argument)
 	t->victim = victim_start(row->rest, argument, NULL);
 	t->port = (unsigned)strtoul(t->victim->ready, NULL, 10);
 	open_target(t, t->victim->pid);
+	wait_for_rest(t->target);
 	return t;
 }
 
