@@ -281,7 +281,9 @@ shared := tests/archives.c tests/fault.c tests/s3_server.c
 # Scripts around the real programs: exit 0 passed, 77 skipped.
 integration := \
 	tests/integration/archive_by_hand.sh \
-	tests/integration/archive_damage.sh
+	tests/integration/archive_damage.sh \
+	tests/integration/demo.sh \
+	tests/integration/kill.sh
 
 # Programs with a known state for tests to look at: tests/victims/<name>.c, and tests/victims/<name>/
 # built by each Go release of tests/victims/releases.

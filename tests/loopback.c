@@ -32,7 +32,8 @@ void loopback_get(unsigned port, const char *path, struct gd_buf *body)
 	struct gd_error err = { 0 };
 	char request[512];
 	/* 1.0: the server closes the connection after its answer, and sends it in one piece. */
-	int n = snprintf(request, sizeof(request), "GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n", path);
+	int n = snprintf(request, sizeof(request), "GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n",
+	                 path);
 	assert_true(n > 0 && (size_t)n < sizeof(request));
 	int fd = dial(port);
 	assert_ok(gd_io_write_all(fd, request, (size_t)n, &err), &err);

@@ -3,10 +3,11 @@
  * A pprof profile as lines of text which can be compared: one of the format's own readers, written
  * apart from collectors/pprof.c, so that both do not share an error.
  *
- * The first line says what the values are, every other is one sample; labels and samples are sorted:
+ * The first line says what the values are, every other is one sample; labels and samples are
+ * sorted:
  *
- *	alloc_objects/count alloc_space/bytes inuse_objects/count inuse_space/bytes period=524288 space/bytes
- *	{bytes=64} 0x4a1e3f main.leaf main.go:10; main.inlining main.go:12 <- 0x... : 12 768 12 768
+ *	alloc_objects/count alloc_space/bytes period=524288 space/bytes
+ *	{bytes=64} 0x4a1e3f main.leaf main.go:10; main.inlining main.go:12 <- 0x... : 12 768
  */
 #include <stdbool.h>
 

@@ -18,7 +18,7 @@ struct stacks {
 	char *bytes;
 };
 
-/* Takes a copy of text apart.  What is no goroutine (SIGQUIT's first lines, registers) is left out. */
+/* Takes a copy of text apart.  What is no goroutine (SIGQUIT's first lines) is left out. */
 void stacks_parse(const char *text, struct stacks *ret);
 void stacks_deinit(struct stacks *stacks);
 

@@ -131,8 +131,8 @@ static void outer_functions(const char *text, const char *from, char *to, size_t
 }
 
 /*
- * Of a goroutine that ran when we looked, the innermost function leaves no trace on the stack: if it
- * is not in ours, what created the goroutine must be the same at least.
+ * Of a goroutine that ran when we looked, the innermost function leaves no trace on the stack: if
+ * it is not in ours, what created the goroutine must be the same at least.
  */
 static bool moves_alike(const struct stack *a, const struct stack *b,
                         const struct stacks_exception *e)

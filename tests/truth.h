@@ -41,8 +41,8 @@ int truth_run_with(const char *file, const char *victim, void (*check)(void **st
                    int (*after)(void **state));
 
 /*
- * The victim of this test's line, started (with an argument, or NULL) and opened; skips when the line
- * says so.  There is one at a time, and it ends with the test, also with one that failed.
+ * The victim of this test's line, started (with an argument, or NULL) and opened; skips when the
+ * line says so.  There is one at a time, and it ends with the test, also with one that failed.
  */
 struct truth *truth_begin(void *const *state, const char *argument);
 

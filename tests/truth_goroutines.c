@@ -22,7 +22,8 @@ static const struct stacks_exception busy_exceptions[] = {
 	TRUTH_REQUEST_EXCEPTIONS,
 	{ "a loop that computes", STACKS_MOVING, "main.busyCompute(",
 	  "it runs; debug=2 shows where it was preempted" },
-	{ "a loop that yields", STACKS_MOVING, "main.busyYield(", "it runs and is runnable in turns" },
+	{ "a loop that yields", STACKS_MOVING, "main.busyYield(",
+	  "it runs and is runnable in turns" },
 	{ "a loop that reads the clock", STACKS_MOVING, "main.busyClock(",
 	  "it runs; debug=2 shows where it was preempted" },
 	{ "a loop that copies", STACKS_MOVING, "main.busyCopy(",
@@ -45,7 +46,7 @@ static bool is_of_the_request(const char *line, bool there)
 /* The profile of both: counts, labels, and stacks with addresses. */
 static void compare_profile(struct truth *t)
 {
-	/* Ours has the state as one more label.  The runtime records 32 frames, 128 from 1.23 on. */
+	/* Ours has the state as one more label.  Go records 32 frames, 128 from 1.23 on. */
 	static const struct pprof_view view = { "state", true, 32 };
 	struct gd_buf body = GD_BUF_INIT(TEXT_MAX);
 	struct gd_buf theirs = GD_BUF_INIT(TEXT_MAX);

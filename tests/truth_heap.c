@@ -1,7 +1,7 @@
 /*
- * The heap profile read from outside against the one the service serves itself, bucket by bucket: every
- * sample's values, size label, and stack with addresses, inlined functions, files and lines.  The
- * victim collects garbage only when asked, so there is no excuse for a difference.
+ * The heap profile read from outside against the one the service serves itself, bucket by bucket:
+ * every sample's values, size label, and stack with addresses, inlined functions, files and lines.
+ * The victim collects garbage only when asked, so there is no excuse for a difference.
  */
 #include <stdio.h>
 #include <string.h>
@@ -52,7 +52,8 @@ static void check_same(struct truth *t, const char *when)
 	print_message("# go%s %s, %s: %zu samples, %zu differences\n", t->release, t->variant, when,
 	              n - 1, differences);
 	if (differences != 0)
-		fail_msg("go%s %s, %s: %zu samples differ", t->release, t->variant, when, differences);
+		fail_msg("go%s %s, %s: %zu samples differ", t->release, t->variant, when,
+		         differences);
 	gd_buf_deinit(&theirs);
 	gd_buf_deinit(&ours);
 	gd_buf_deinit(&body);

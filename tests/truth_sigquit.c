@@ -31,7 +31,8 @@ static const struct {
 } programs[] = {
 	{ "esbuild", { "--serve=127.0.0.1:0", "--servedir=." } },
 	{ "buf", { "lsp", "serve" } },
-	{ "versitygw", { "--access", "a", "--secret", "s", "--port", "127.0.0.1:0", "posix", "." } },
+	{ "versitygw",
+	  { "--access", "a", "--secret", "s", "--port", "127.0.0.1:0", "posix", "." } },
 	{ "dlv", { "dap", "--listen=127.0.0.1:0" } },
 	{ "quiet", { NULL } },
 };
@@ -130,9 +131,11 @@ static void wait_until_idle(bool ours)
 	const int64_t second_ns = 1000000000;
 	int64_t began_ns = gd_clock_monotonic_ns();
 	int64_t since_ns = began_ns;
+	int64_t now = began_ns;
 	uint64_t ticks = 0;
-	for (int64_t now = began_ns; now - began_ns < 60 * second_ns; now = gd_clock_monotonic_ns()) {
+	while (now - began_ns < 60 * second_ns) {
 		uint64_t t = cpu_ticks(child.pid);
+		now = gd_clock_monotonic_ns();
 		bool begun = ours ? has_said("ready") : now - began_ns > 2 * second_ns;
 		if (t != ticks || !begun)
 			since_ns = now;

@@ -1,4 +1,4 @@
-"""Reads one artifact out of a godiag archive with nothing but what everybody has: tar, JSON and zstd.
+"""Reads one artifact out of a godiag archive with what everybody has: tar, JSON and zstd.
 
 For the benchmarks and the integration tests, which must not trust godiag's own reader.
 """
@@ -20,20 +20,21 @@ def manifest(tar):
     return json.load(tar.extractfile(blob_name(index["manifests"][0]["digest"])))
 
 
+def title(layer):
+    return layer.get("annotations", {}).get("org.opencontainers.image.title")
+
+
 def layers(path):
     """{artifact name: its descriptor} of the archive."""
     with tarfile.open(path) as tar:
-        return {layer["annotations"]["org.opencontainers.image.title"]: layer
-                for layer in manifest(tar)["layers"]
-                if "org.opencontainers.image.title" in layer.get("annotations", {})}
+        return {title(layer): layer for layer in manifest(tar)["layers"]}
 
 
 @contextlib.contextmanager
 def artifact(path, name):
     """The artifact's content as a binary stream, decompressed."""
     with tarfile.open(path) as tar:
-        layer = next((l for l in manifest(tar)["layers"]
-                      if l.get("annotations", {}).get("org.opencontainers.image.title") == name), None)
+        layer = next((l for l in manifest(tar)["layers"] if title(l) == name), None)
         if layer is None:
             yield io.BytesIO(b"")
             return

@@ -1,8 +1,8 @@
 """What a goroutine dump costs the service it is taken from: godiag and its peers side by side.
 
-Every number is taken on targets of this run (tests/victims/tgt), tools take turns within one series,
-and idle windows of the same kind are part of it.  Target on CPU 0, tools on CPU 1.  A row shows
-median / worst of its repeats:
+Every number is taken on targets of this run (tests/victims/tgt), tools take turns within one
+series, and idle windows of the same kind are part of it.  Target on CPU 0, tools on CPU 1.  A row
+shows median / worst of its repeats:
 
   gap         largest time between two wake-ups of a 0.5 ms sleeper inside the target
   5 gaps      sum of the five largest
@@ -69,10 +69,6 @@ class Target:
                     return int(line.split()[1]) / 1024
         return 0
 
-    def goroutines(self):
-        first = self.get("/debug/pprof/goroutine?debug=1").split(b"\n", 1)[0]
-        return int(first.split()[-1])
-
     def stop(self):
         self.process.kill()
         self.process.wait()
@@ -119,8 +115,9 @@ class Rig:
         window = time.monotonic() - began
         cpu = target.cpu() - cpu
         gaps = target.gaps()
-        return Sample(gaps[0], sum(gaps), cpu, window, figures.get("cpu", 0), figures.get("wall", 0),
-                      figures.get("peak_kib", 0) / 1024, listed, int(figures.get("exit", 0)), note)
+        return Sample(gaps[0], sum(gaps), cpu, window, figures.get("cpu", 0),
+                      figures.get("wall", 0), figures.get("peak_kib", 0) / 1024, listed,
+                      int(figures.get("exit", 0)), note)
 
     # -- the tools: each takes a target and returns (figures, goroutines listed, note) -------------
 
@@ -181,7 +178,7 @@ class Rig:
         """Interleaved repeats of the tools on one target, and their table."""
         target = Target(path, goroutines, heap_mib, self.target_cpu)
         try:
-            total = target.goroutines()
+            total = goroutines + 2  # main's own and the canary's
             time.sleep(1)
             samples, loads = collections.OrderedDict(), []
             for repeat in range(repeats):

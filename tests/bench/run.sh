@@ -30,7 +30,7 @@ bash tests/victims/build.sh -o "$victims" -r "$wanted" -v plain tgt
 
 # The newest Delve that module proxies have, else the packaged one if any.
 if [ ! -x "$bench/dlv" ]; then
-	for go in "$(command -v go || true)" /usr/local/go/bin/go $(ls -d /usr/lib/go-1.*/bin/go 2>/dev/null | sort -rV); do
+	for go in "$(command -v go || true)" /usr/local/go/bin/go /usr/lib/go-1.*/bin/go; do
 		[ -x "$go" ] || continue
 		GOBIN=$(cd "$bench" && pwd) GOFLAGS=-mod=mod "$go" install \
 			github.com/go-delve/delve/cmd/dlv@latest >"$bench/dlv.log" 2>&1 && break

@@ -60,8 +60,8 @@ start_service() {
 		go=$(find_go) || die "no Go of 1.19 or newer to be had; try \`make demo PID=N\`"
 	fi
 	say "a service with three faults in it: tests/demo/service"
-	(cd tests/demo/service && CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-buildvcs=false GOWORK=off \
-		"$go" build -o "$demo/checkout" .)
+	(cd tests/demo/service && CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-buildvcs=false \
+		GOWORK=off "$go" build -o "$demo/checkout" .)
 	"$demo/checkout" >"$work/ready" 2>&1 </dev/null &
 	service=$!
 	pid=$service
@@ -74,18 +74,20 @@ start_service() {
 	sleep 4
 }
 
-say "what a build needs"
-bash ./setup.sh build
-say "building"
-$make --no-print-directory -s -j"$(nproc)" all BUILD="$build" || die "the build failed"
-
-mkdir -p "$demo/spool" "$demo/store"
-work=$(mktemp -d "$demo/work.XXXXXX")
 case $pid in
-'') start_service ;;
+'') ;;
 *[!0-9]*) die "PID=$pid: a process id is a number" ;;
 *) [ -d "/proc/$pid" ] || die "there is no process $pid" ;;
 esac
+if [ -z "${DEMO_BUILT:-}" ]; then # a test has built already, in its own way
+	say "what a build needs"
+	bash ./setup.sh build
+	say "building"
+	$make --no-print-directory -s -j"$(nproc)" all BUILD="$build" || die "the build failed"
+fi
+mkdir -p "$demo/spool" "$demo/store"
+work=$(mktemp -d "$demo/work.XXXXXX")
+[ -n "$pid" ] || start_service
 
 say "godiag-capture --pid $pid --upload file://$demo/store"
 code=0

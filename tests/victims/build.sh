@@ -88,9 +88,11 @@ build() {
 	esac
 	if [ ! -x "$to" ] || [ -n "$(find "$dir" "$here/build.sh" -newer "$to" -type f)" ]; then
 		if ! log=$(cd "$dir" && CGO_ENABLED=$cgo GOTOOLCHAIN=$go_toolchain \
-			"$go_cmd" build -buildmode=$mode -ldflags "$ldflags" -o "$to.new" . 2>&1); then
+			"$go_cmd" build -buildmode=$mode -ldflags "$ldflags" -o "$to.new" . \
+			2>&1); then
 			rm -f "$to.new"
-			echo "skipped $go_release $2 $(printf %s "$log" | tr '\n' ' ' | cut -c1-300)"
+			log=$(printf %s "$log" | tr '\n' ' ' | cut -c1-300)
+			echo "skipped $go_release $2 $log"
 			return
 		fi
 		mv -f "$to.new" "$to"
@@ -137,6 +139,7 @@ while read -r release wanted; do
 done < <(listed)
 for victim; do
 	mv -f "$out/$victim.index.new" "$out/$victim.index"
-	sed -n 's/^skipped \([^ ]*\) \([^ ]*\) /victims: '"$victim"' go\1 \2: /p' "$out/$victim.index" >&2
+	sed -n 's/^skipped \([^ ]*\) \([^ ]*\) /victims: '"$victim"' go\1 \2: /p' \
+		"$out/$victim.index" >&2
 done
 exit 0

@@ -1,8 +1,8 @@
 #!/bin/bash
-# others.sh [-o DIR]: Go programs that nobody here wrote, for the tests to look at.  Stripped ones out
-# of npm packages and of the distribution, others that `go install` builds.  DIR/others.index has a
-# line for each, as build.sh writes them: "built NAME stripped|plain FILE" or "skipped NAME - REASON".
-# What is here already is not fetched again.
+# others.sh [-o DIR]: Go programs that nobody here wrote, for the tests to look at.  Stripped ones
+# out of npm packages and of the distribution, others that `go install` builds.  DIR/others.index
+# has a line for each, as build.sh writes them: "built NAME stripped|plain FILE" or "skipped NAME -
+# REASON".  What is here already is not fetched again.
 set -u
 out=${OUT:-build/victims}
 while getopts o: opt; do
@@ -53,7 +53,8 @@ from_go() {
 			mv -f "$dir/$1" "$to"
 			echo "  GO      $1-$3" >&2
 		else
-			echo "skipped $1-$3 - $(printf %s "$log" | tail -n 1 | one_line)" >>"$index.new"
+			log=$(printf %s "$log" | tail -n 1 | one_line)
+			echo "skipped $1-$3 - $log" >>"$index.new"
 		fi
 		rm -rf "$dir"
 	fi

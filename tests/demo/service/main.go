@@ -1,10 +1,10 @@
 // Checkout is a small shop's order service with three faults planted in it, for `make demo`:
 //
-//   - a leak: a client that gives up leaves the goroutine that was to answer it blocked for ever,
-//     and with it the order it was working on;
+//   - a leak: four warehouses are asked and the first answer is taken, which leaves three goroutines
+//     blocked for ever, and with them the order;
 //   - a convoy: every order takes one lock, and its holder writes the journal (slowly) under it;
-//   - garbage pressure: the price list is parsed anew for each order, and somebody saved memory with
-//     GOGC=5, so that the whole catalog is marked many times a second.
+//   - garbage pressure: the price list is parsed anew for each order, and somebody saved memory
+//     with GOGC=3, so that the whole catalog is marked many times a second.
 //
 // It generates its own load, listens on loopback only and ends by itself after -for.  It does
 // nothing to be looked at: no endpoint, no agent, no signal handler.  It prints "ready PID".
@@ -17,7 +17,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	_ "net/http/pprof" // never served; as in most services it keeps the memory profile linked in
+	_ "net/http/pprof" // never served; it keeps the memory profile linked in
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -29,7 +29,7 @@ func main() {
 	lifetime := flag.Duration("for", 2*time.Minute, "end by itself after that long")
 	flag.Parse()
 	runtime.GOMAXPROCS(2)
-	debug.SetGCPercent(5)
+	debug.SetGCPercent(3)
 
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -34,7 +34,7 @@ func newShop() *shop {
 		catalog[a.name] = a
 	}
 	var prices strings.Builder
-	for i := 0; i < 2000; i++ {
+	for i := 0; i < 3000; i++ {
 		fmt.Fprintf(&prices, "article-%d,%d.%02d\n", i, i%90+1, i%100)
 	}
 	return &shop{prices: prices.String(), catalog: catalog}
@@ -51,25 +51,26 @@ func (s *shop) serveOrder(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "total %d\n", total)
 }
 
-// reserve asks the warehouse and gives up after 20 ms.  The fault: the channel has no room, so that
-// an answer which comes later has nobody to take it, and askWarehouse stays in its send for ever.
+// reserve asks every warehouse and takes the first answer, for at most 50 ms.  The fault: the
+// channel has no room, so nobody takes the other answers, and askWarehouse stays in its send for
+// ever.
 func (s *shop) reserve(o *order) (int, error) {
+	total := s.price(o)
 	answer := make(chan int)
-	go s.askWarehouse(o, answer)
+	for warehouse := 0; warehouse < 4; warehouse++ {
+		go s.askWarehouse(warehouse, total, o, answer)
+	}
 	select {
 	case total := <-answer:
 		return total, nil
-	case <-time.After(20 * time.Millisecond):
-		return 0, fmt.Errorf("the warehouse did not answer customer %s in time", o.customer)
+	case <-time.After(50 * time.Millisecond):
+		return 0, fmt.Errorf("no warehouse answered customer %s in time", o.customer)
 	}
 }
 
-func (s *shop) askWarehouse(o *order, answer chan<- int) {
-	total := s.price(o)
-	if len(o.lines[0])%2 == 0 { // one warehouse of two is slow
-		time.Sleep(30 * time.Millisecond)
-	}
-	answer <- total
+func (s *shop) askWarehouse(warehouse, total int, o *order, answer chan<- int) {
+	time.Sleep(time.Duration(2+warehouse) * time.Millisecond)
+	answer <- total + warehouse*len(o.lines)
 }
 
 // price parses the whole list for every order.

@@ -19,7 +19,7 @@ var sink [][]byte
 
 func main() {
 	workers := flag.Int("workers", 200, "goroutines that pass messages")
-	pause := flag.Duration("pause", 2*time.Millisecond, "how long a worker rests between messages")
+	pause := flag.Duration("pause", 2*time.Millisecond, "how long a worker rests in between")
 	seconds := flag.Int("seconds", 600, "end after that many seconds; 0 never")
 	flag.Parse()
 	debug.SetGCPercent(20)

@@ -57,7 +57,7 @@ func recurse(depth int) int {
 	return recurse(depth-1) + 1
 }
 
-// recurseInlined has two inlined frames per real one, so that counting frames is not counting calls.
+// recurseInlined has two inlined frames per real one: counting frames is not counting calls.
 //
 //go:noinline
 func recurseInlined(depth int) int {

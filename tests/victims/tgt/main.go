@@ -1,6 +1,6 @@
 // Tgt is what `make bench` measures tools against: N goroutines parked in five states under a
-// recursion of a given depth, a heap of H MiB, net/http/pprof on loopback, and a canary that says how
-// long its process was held up.  It prints "ready PORT" when everybody is parked.
+// recursion of a given depth, a heap of H MiB, net/http/pprof on loopback, and a canary that says
+// how long its process was held up.  It prints "ready PORT" when everybody is parked.
 package main
 
 import (
@@ -93,8 +93,8 @@ func park(state int) int {
 	return 0
 }
 
-// The canary sleeps for half a millisecond at a time on a thread of its own.  The time between two of
-// its wake-ups is how long anything in this process may have been kept waiting.
+// The canary sleeps for half a millisecond at a time on a thread of its own.  The time between two
+// of its wake-ups is how long anything in this process may have been kept waiting.
 const nap = 500 * time.Microsecond
 
 var gaps struct {
@@ -113,7 +113,8 @@ func canary() {
 		now := time.Now()
 		gaps.Lock()
 		if gaps.reset {
-			gaps.reset, gaps.largest, gaps.wakeups, gaps.since = false, [5]time.Duration{}, 0, last
+			gaps.reset, gaps.wakeups, gaps.since = false, 0, last
+			gaps.largest = [5]time.Duration{}
 		}
 		gaps.wakeups++
 		gap := now.Sub(last)
