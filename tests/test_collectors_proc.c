@@ -1,6 +1,7 @@
 #include "tests/test.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <jansson.h>
 #include <signal.h>
@@ -10,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/clock.h"
+#include "base/io.h"
 #include "collectors/collector.h"
 #include "tests/kept.h"
 
@@ -243,10 +244,28 @@ static void sockets_are_found_again_in_the_tables(void **state)
 	kept_deinit(&kept);
 }
 
+static void wait_until_asleep(pid_t pid)
+{
+	char path[64];
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	for (int tries = 0; tries < 500; tries++) {
+		struct gd_stat stat;
+		struct gd_error err = { 0 };
+		GD_BUF struct gd_buf text = GD_BUF_INIT(4096);
+		assert_ok(gd_io_read_file_at(AT_FDCWD, path, &text, &err), &err);
+		assert_ok(gd_stat_parse(text.data, text.len, &stat, &err), &err);
+		if (stat.state == 'S')
+			return;
+		(void)usleep(10000);
+	}
+	fail_msg("process %d does not fall asleep", (int)pid);
+}
+
 static void every_thread_has_its_line_and_its_stack(void **state)
 {
 	(void)state;
 	struct victim *v = start_household();
+	wait_until_asleep(v->pid); /* it may still be on its way out of saying "ready" */
 	collect_whole(v->pid);
 	json_t *doc = NULL;
 	json_t *line = find_line("proc/threads.jsonl", "tid", v->pid, &doc);
@@ -383,33 +402,6 @@ static void a_sink_that_refuses_is_a_failed_collection(void **state)
 	assert_int_equal(outcome.why.code, -ENOSPC);
 }
 
-static void an_ordinary_process_costs_less_than_twenty_milliseconds(void **state)
-{
-	(void)state;
-#ifdef __SANITIZE_ADDRESS__
-	test_skip("times under a sanitizer say nothing");
-#endif
-	struct victim *v = start_household();
-	GD_TARGET struct gd_target *t = open_target(v->pid);
-	int64_t best_cpu = INT64_MAX;
-	int64_t best_wall = INT64_MAX;
-	for (int i = 0; i < 20; i++) {
-		int64_t cpu = gd_clock_cpu_ns();
-		int64_t wall = gd_clock_monotonic_ns();
-		kept_init(&kept);
-		(void)collect_into(t, &kept.sink, NULL);
-		cpu = gd_clock_cpu_ns() - cpu;
-		wall = gd_clock_monotonic_ns() - wall;
-		kept_deinit(&kept);
-		best_cpu = cpu < best_cpu ? cpu : best_cpu;
-		best_wall = wall < best_wall ? wall : best_wall;
-	}
-	printf("# best of 20: %.2f ms wall, %.2f ms CPU\n", (double)best_wall / 1e6,
-	       (double)best_cpu / 1e6);
-	/* CPU time, because other tests run beside us. */
-	assert_true(best_cpu < 20000000);
-}
-
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -422,7 +414,6 @@ int main(void)
 		test_case(an_interrupted_collection_records_what_it_did_not_do),
 		test_case(another_users_process_is_skipped_with_what_would_be_needed),
 		test_case(a_sink_that_refuses_is_a_failed_collection),
-		test_case(an_ordinary_process_costs_less_than_twenty_milliseconds),
 	};
 	return test_run(tests);
 }
