@@ -73,38 +73,6 @@ static void show(struct comparison *c, const char *what, const struct stack *a,
 		print_stack("here", b);
 }
 
-/* Cuts arguments out: from the last '(' of each line that names a function. */
-static void drop_arguments(char *text)
-{
-	size_t to = strcspn(text, "\n"); /* the header stays */
-	size_t at = to;
-	while (text[at] == '\n') {
-		size_t n = 1 + strcspn(text + at + 1, "\n");
-		size_t keep = n;
-		if (text[at + 1] != '\t' && text[at + n - 1] == ')')
-			while (text[at + keep - 1] != '(')
-				keep--;
-		memmove(text + to, text + at, keep);
-		to += keep;
-		at += n;
-	}
-	text[to] = '\0';
-}
-
-static bool equal_without_arguments(const struct stack *a, const struct stack *b)
-{
-	char *x = strdup(a->text);
-	char *y = strdup(b->text);
-	assert_non_null(x);
-	assert_non_null(y);
-	drop_arguments(x);
-	drop_arguments(y);
-	bool same = strcmp(x, y) == 0;
-	free(x);
-	free(y);
-	return same;
-}
-
 /*
  * The functions from the line that starts with `from` outwards, one a line, without the wrappers
  * that `go f(x)` makes: whether those show depends on what they called.
@@ -167,8 +135,6 @@ static void compare_pair(struct comparison *c, struct stack *a, struct stack *b)
 		show(c, "wait times differ", a, b);
 	} else if (strcmp(a->text, b->text) == 0) {
 		c->report->one_minute_off++;
-	} else if (equal_without_arguments(a, b) && is_excused(c, STACKS_ARGUMENTS, a, b, NULL)) {
-		c->report->excused++;
 	} else {
 		show(c, "differs", a, b);
 	}

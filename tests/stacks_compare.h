@@ -10,7 +10,6 @@ enum stacks_excuse {
 	STACKS_ONLY_THERE, /* the goroutine is only in the process's own dump */
 	STACKS_ONLY_HERE,  /* only in ours */
 	STACKS_MOVING,     /* it runs: compared by function, from the frame of `holds` outwards */
-	STACKS_ARGUMENTS,  /* equal but for the values of arguments */
 };
 
 struct stacks_exception {

@@ -3,6 +3,7 @@
  * byte by byte, for every release and variant of the victim `states`; goroutine.pb.gz against the
  * endpoint's profile; then once more with goroutines that never wait.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/loopback.h"
@@ -79,10 +80,24 @@ static void goroutines_equal_debug_2(void **state)
 	loopback_get(t->port, "/busy?n=8", &body);
 	report = truth_stacks(t, "busy", busy_exceptions);
 	assert_true(report.equal + report.one_minute_off > 100);
+	assert_true(t->outcome.grade <= GD_GRADE_PARTIAL);
 	gd_buf_deinit(&body);
+}
+
+/* From 1.26 on a traceback can show labels in the header; older releases ignore the setting. */
+static void labels_equal_debug_2(void **state)
+{
+	assert_int_equal(setenv("GODEBUG", "tracebacklabels=1", 1), 0);
+	struct truth *t = truth_begin(state, NULL);
+	assert_int_equal(unsetenv("GODEBUG"), 0);
+	struct stacks_report report = truth_stacks(t, "with labels", exceptions);
+	assert_true(report.equal > 100);
+	if (t->go->version.minor >= 26)
+		assert_contains(truth_text(t, "goroutines.txt"), "checkout");
 }
 
 int main(void)
 {
-	return truth_run(__FILE__, "states", goroutines_equal_debug_2);
+	int failed = truth_run(__FILE__, "states", goroutines_equal_debug_2);
+	return truth_run(__FILE__, "states", labels_equal_debug_2) + failed;
 }

@@ -25,6 +25,15 @@ while getopts o:r:v: opt; do
 done
 shift $((OPTIND - 1))
 [ $# -gt 0 ] || set -- states quiet churn
+for variant in $variants; do
+	case $variant in
+	plain | stripped | pie | cgo) ;;
+	*)
+		echo "victims: $variant: variants are plain, stripped, pie and cgo" >&2
+		exit 1
+		;;
+	esac
+done
 
 mkdir -p "$out" || exit 1
 out=$(cd "$out" && pwd)
@@ -81,11 +90,9 @@ build() {
 	stripped) ldflags='-s -w' ;;
 	pie) mode=pie ;;
 	cgo) cgo=1 ;;
-	*)
-		echo "skipped $go_release $2 no such variant"
-		return
-		;;
 	esac
+	# A packaged Go may stand for two releases of its minor.
+	! grep -q "^built $go_release $2 " "$out/$1.index.new" || return
 	if [ ! -x "$to" ] || [ -n "$(find "$dir" "$here/build.sh" -newer "$to" -type f)" ]; then
 		if ! log=$(cd "$dir" && CGO_ENABLED=$cgo GOTOOLCHAIN=$go_toolchain \
 			"$go_cmd" build -buildmode=$mode -ldflags "$ldflags" -o "$to.new" . \
