@@ -423,7 +423,7 @@ say = $(if $(V),,@printf '  %-8s %s\n' $(1) '$(2)';)
 MAKEFLAGS += --no-builtin-rules --output-sync=target
 
 .PHONY: all check bench demo install uninstall layers symbols headers analyze tidy fuzz layout clean help
-.PHONY: victims programs layout FORCE
+.PHONY: rights victims programs layout FORCE
 
 all: $(out)/libgodiag.a $(programs)
 
@@ -540,8 +540,14 @@ $(foreach f,$(fuzzers),$(eval $(out)/tests/fuzz/fuzz_$(f).ok: $(wildcard tests/f
 test-programs: $(some_tests:%.c=$(out)/%) $(some_truths:%.c=$(out)/%) \
 	$(some_fuzzers:%=$(out)/tests/fuzz/fuzz_%)
 
+# Tests run as root (see tests/run.sh): sudo asks once, before it gets busy.
+rights:
+	@[ "$$(id -u)" -eq 0 ] || ! command -v sudo >/dev/null || sudo -n true 2>/dev/null || \
+		{ [ -t 2 ] && sudo -v; } || echo 'make: no root here: tests that need it will skip'
+
 stamps := $(some_tests:%.c=$(out)/%.ok) $(some_truths:%.c=$(out)/%.ok) \
 	$(some_fuzzers:%=$(out)/tests/fuzz/fuzz_%.ok) $(if $(whole),$(integration:%.sh=$(out)/%.ok))
+$(stamps): | rights
 check: $(stamps)
 	@awk -f tests/totals.awk $(stamps:.ok=.log)
 
