@@ -412,7 +412,7 @@ endif
 # Packages' headers are not ours to warn about, -I. is.
 compile = $(CC) -std=gnu17 -D_GNU_SOURCE -DGD_VERSION='"$(VERSION)"' -I. $(package_cflags) \
 	$(CFLAGS) -fPIE $(harden) $(sanitize) $(warnings) $(probed) $(if $(WERROR),-Werror) $(CPPFLAGS)
-link = $(CC) $(CFLAGS) -pie $(sanitize) -Wl,-z,relro,-z,now $(LDFLAGS)
+link = $(CC) $(CFLAGS) -pie $(sanitize) -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS)
 
 # The line that V=1 makes disappear in favour of the whole command.
 say = $(if $(V),,@printf '  %-8s %s\n' $(1) '$(2)';)
