@@ -37,5 +37,5 @@ if [ ! -x "$bench/dlv" ]; then
 	done
 fi
 
-exec python3 tests/bench/bench.py --build "$build" --bench "$bench" --victims "$victims/tgt.index" \
+exec python3 -B tests/bench/bench.py --build "$build" --bench "$bench" --victims "$victims/tgt.index" \
 	${BENCH_QUICK:+--quick} ${BENCH_ARGS:-}
