@@ -1,7 +1,8 @@
 #!/bin/bash
 # make bench: what a goroutine dump costs the service it is taken from, godiag beside what Go users
-# have today, interleaved on the same targets.  BENCH_QUICK=1 takes about two minutes instead of
-# fifteen.  Builds what it needs into $BUILD/bench; a peer that cannot be had is left out by name.
+# have today, interleaved on the same targets.  Takes about four minutes, BENCH_QUICK=1 two;
+# BENCH_ARGS="--only 1m,light" runs some of the series.  Builds what it needs into $BUILD/bench; a
+# peer that cannot be had is left out by name.
 set -eu
 cd "$(dirname "$0")/../.."
 build=${BUILD:-build}
