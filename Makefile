@@ -24,6 +24,7 @@ base := \
 	base/io.c \
 	base/json.c \
 	base/log.c \
+	base/message.c \
 	base/sink.c \
 	base/sm.c \
 	base/text.c \

@@ -15,11 +15,24 @@
 #include "archive/snapshot.h"
 #include "base/error.h"
 
+/* Evidence that the caller already has: written first, before anything is read from the target. */
+struct gd_attachment {
+	struct gd_artifact artifact; /* timeline.jsonl, exit.json, ... */
+	const void *bytes;
+	size_t n;
+};
+
 struct gd_capture_options {
-	pid_t pid;
+	pid_t pid;                 /* 0: there is no process (any more), seal the attachments alone */
+	uint64_t start_ticks;      /* the process that was meant; 0: whoever has the pid now.  Another
+	                            * one there now is GD_EXIT_GONE. */
+	const char *subject;       /* with pid 0: what stands for comm in the file name */
+	const struct gd_attachment *attachments;
+	size_t n_attachments;
 	const struct gd_plan *plan;
 	const char *output_dir;
-	const char *trigger;       /* "manual" */
+	const char *id;            /* NULL: it makes one */
+	const char *trigger;       /* "manual", "rule", "alert", "event", "schedule", "signal" */
 	const char *reason;        /* NULL or free text */
 	const struct gd_label *labels;
 	size_t n_labels;

@@ -1,0 +1,32 @@
+#pragma once
+/*
+ * Uploading beside the broker: the uploader process (godiag-upload) asks for the next archive, gets
+ * a read-only descriptor and the place it belongs to, and reports.  It has credentials and the network,
+ * and sees neither the spool nor the agent's memory.  Backoff (full jitter, 1 s to 15 min; a circuit
+ * that opens after 5 failures in a row) is its own.
+ *
+ * gd_upload_main runs the uploader process; gd_upload_peer_* is the broker's end.
+ */
+#include "base/error.h"
+#include "policies/policy.h"
+#include "uploader/spool.h"
+
+struct gd_upload_options {
+	const char *agent_socket; /* "/run/godiag/upload" */
+	uint64_t backoff_min_ns, backoff_max_ns; /* 0: 1 s and 15 min; tests are in a hurry */
+};
+
+int gd_upload_main(const struct gd_upload_options *options);
+
+struct gd_upload_peer;
+
+/* Takes over an accepted connection.  spool and policy are borrowed. */
+int gd_upload_peer_create(int fd, struct gd_spool *spool, const struct gd_policy *policy,
+                          struct gd_upload_peer **ret, struct gd_error *err);
+void gd_upload_peer_destroy(struct gd_upload_peer *peer); /* NULL allowed */
+int gd_upload_peer_fd(const struct gd_upload_peer *peer);
+/* -EPIPE: it has gone; -EBADMSG: it misbehaved.  Destroy it then. */
+int gd_upload_peer_handle(struct gd_upload_peer *peer, struct gd_error *err);
+/* Something new is in the spool (or the policy changed): an idle uploader is told. */
+int gd_upload_peer_wake(struct gd_upload_peer *peer, struct gd_error *err);
+void gd_upload_peer_policy(struct gd_upload_peer *peer, const struct gd_policy *policy);

@@ -1,0 +1,102 @@
+#pragma once
+/*
+ * Whether a trigger may become a capture: cooldown, sliding limits, host and rule budgets, fleet
+ * sampling, dedup, rules that keep failing.  Every decision is on disk before it is told, in a
+ * file of its own (append only, each line with length and CRC32C, compacted now and then), so that
+ * limits survive SIGKILL, a restart of the agent and a new pid of the service.
+ *
+ * Windows count on CLOCK_BOOTTIME within one boot and on CLOCK_REALTIME across boots; an entry from
+ * the future (the clock was set back) counts as of now, so setting clocks never widens a limit.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "policies/engine.h"
+
+enum gd_verdict {
+	GD_VERDICT_ADMITTED,
+	GD_VERDICT_DUPLICATE, /* seen again: `first` names the capture */
+	GD_VERDICT_COOLDOWN,
+	GD_VERDICT_LIMIT,
+	GD_VERDICT_BUDGET,
+	GD_VERDICT_SPACE,     /* spool full or file system below its floor */
+	GD_VERDICT_SAMPLED,   /* another host of the fleet does it */
+	GD_VERDICT_DISABLED,  /* the rule disabled itself */
+	GD_VERDICT_BUSY,      /* the queue is full: ask again */
+	GD_VERDICT_NO_TARGET, /* no running process matches */
+	GD_VERDICTS,
+};
+/* "admitted", "duplicate", "cooldown", ... also the label values of /metrics. */
+extern const char *const gd_verdict_names[GD_VERDICTS];
+
+struct gd_trigger {
+	const struct gd_rule *rule;       /* NULL: by hand or by signal */
+	const char *service;              /* name; "" none */
+	struct gd_subject_id subject;     /* pid 0: none */
+	const char *fingerprint;          /* alert's; NULL */
+	const char *starts_at;            /* alert's; NULL */
+	const char *capture_id;           /* what it is called if admitted */
+	struct gd_clock now;
+};
+
+/* What the host looks like at this moment; the caller measures it. */
+struct gd_load {
+	uint64_t spool_bytes, fs_bytes, fs_free_bytes;
+	unsigned running, queued;
+	unsigned queue_max;
+	bool has_target;   /* a process to capture is known */
+};
+
+struct gd_decision {
+	enum gd_verdict verdict;
+	char why[248];        /* a sentence: "5 captures within 24h already; the next in 3 h 12 m" */
+	char first[64];       /* capture id that a duplicate repeats; "" */
+	int64_t retry_ns;     /* in so much time it could be admitted; 0 unknown */
+};
+
+struct gd_admission;
+
+/*
+ * Opens (creates) `dir`/admission.journal.  `host` is hashed for fleet sampling (machine id or
+ * hostname).  A torn last line is cut off; damage elsewhere: the file is put aside as
+ * admission.journal.bad, *ret_note says so and everything readable is kept.
+ */
+int gd_admission_open(const char *dir, const char *host, struct gd_admission **ret,
+                      char ret_note[248], struct gd_error *err);
+void gd_admission_close(struct gd_admission *admission); /* NULL allowed */
+
+/* A new or reloaded policy; borrowed until the next one.  State is kept by names. */
+void gd_admission_policy(struct gd_admission *admission, const struct gd_policy *policy);
+
+/*
+ * Decides and records, fdatasync'ed when admitted.  A disk that refuses the record refuses the
+ * capture (GD_VERDICT_SPACE).  Negative only for our own mistakes.
+ */
+int gd_admission_decide(struct gd_admission *admission, const struct gd_trigger *trigger,
+                        const struct gd_load *load, struct gd_decision *ret,
+                        struct gd_error *err);
+
+/*
+ * How an admitted capture ended: bytes sealed, pause caused, and whether the rule failed (nothing
+ * was sealed, through no fault of the target).  Three failures in a row disable the rule until a
+ * reload or `gd_admission_enable`.
+ */
+int gd_admission_ended(struct gd_admission *admission, const char *capture_id, bool failed,
+                       uint64_t bytes, uint64_t pause_ns, const struct gd_clock *now,
+                       struct gd_error *err);
+
+/* Arms a rule that disabled itself; NULL: all. */
+int gd_admission_enable(struct gd_admission *admission, const char *rule, struct gd_error *err);
+
+/* Counters since the file began: verdicts by rule, seen again; for status and /metrics. */
+struct gd_admission_count {
+	char rule[GD_POLICY_NAME_MAX]; /* "" by hand */
+	uint64_t verdicts[GD_VERDICTS];
+	bool disabled;
+	char disabled_why[248];
+};
+size_t gd_admission_counts(const struct gd_admission *admission,
+                           const struct gd_admission_count **ret);
