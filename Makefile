@@ -20,6 +20,7 @@ VERSION := 0.1.0
 base := \
 	base/buf.c \
 	base/clock.c \
+	base/crc32c.c \
 	base/error.c \
 	base/io.c \
 	base/json.c \
@@ -183,6 +184,7 @@ tests := \
 	tests/test_base_buf.c \
 	tests/test_base_bytes.c \
 	tests/test_base_clock.c \
+	tests/test_base_crc32c.c \
 	tests/test_base_error.c \
 	tests/test_base_io.c \
 	tests/test_base_json.c \
