@@ -3,9 +3,12 @@
 #   make              build/godiag and build/godiag-capture
 #   make check        every test; totals in the last line      TEST_SECONDS=600 at most for each
 #   make demo         capture a sample service, or PID=N       make bench: us and our peers in figures
+#   make demo-alert   the same by itself: Prometheus, Alertmanager, the agent and a service that gets slow
 #   make install      prefix=/usr/local DESTDIR=               uninstall
-#   make layers symbols headers analyze tidy                   the architecture, names, headers, gcc's
-#                     analyzer, clang-tidy on what changed SINCE=HEAD~1
+#   make deb          a Debian package for the machine that builds it
+#   make soak         2,000 captures with kills                SOAK=2000
+#   make layers symbols headers analyze tidy units             the architecture, names, headers, gcc's
+#                     analyzer, clang-tidy on what changed SINCE=HEAD~1, the units' exposure
 #   make fuzz         every fuzzer for FUZZ_SECONDS=30         FUZZ="manifest pclntab"
 #   make victims layout clean help
 #
@@ -26,6 +29,7 @@ base := \
 	base/json.c \
 	base/log.c \
 	base/message.c \
+	base/notify.c \
 	base/sink.c \
 	base/sm.c \
 	base/text.c \
@@ -189,6 +193,7 @@ tests := \
 	tests/test_base_io.c \
 	tests/test_base_json.c \
 	tests/test_base_log.c \
+	tests/test_base_notify.c \
 	tests/test_base_sink.c \
 	tests/test_base_sm.c \
 	tests/test_base_text.c \
@@ -331,7 +336,16 @@ fuzzers := \
 	scheduler \
 	stat
 
-pages := docs/godiag.1 docs/godiag-capture.1
+# The same binary's other names, where they go, and what systemd starts.
+names := godiag-capture godiag-hook godiag-upload
+daemons := godiagd
+units := \
+	systemd/godiag-capture@.service \
+	systemd/godiag-hook.service \
+	systemd/godiag-upload.service \
+	systemd/godiagd.service
+
+pages := docs/godiag.1 docs/godiag-capture.1 docs/godiagd.8
 
 # ---- where things go -----------------------------------------------------------------------------
 
@@ -353,7 +367,16 @@ VICTIMS ?= $(BUILD)/victims
 
 prefix ?= /usr/local
 bindir ?= $(prefix)/bin
+sbindir ?= $(prefix)/sbin
 mandir ?= $(prefix)/share/man
+sysconfdir ?= /etc
+# Where systemd looks for what is not the distribution's own; a package sets prefix=/usr.
+libdir ?= $(prefix)/lib
+unitdir ?= $(libdir)/systemd/system
+presetdir ?= $(libdir)/systemd/system-preset
+sysusersdir ?= $(libdir)/sysusers.d
+tmpfilesdir ?= $(libdir)/tmpfiles.d
+confdir = $(sysconfdir)/godiag
 DESTDIR ?=
 INSTALL ?= install
 
@@ -365,7 +388,8 @@ some_tests := $(foreach folder,$(FOLDERS),$(filter tests/test_$(folder)_%,$(test
 whole := $(if $(filter-out $(FOLDERS),$(folders)),,yes)
 some_fuzzers := $(if $(whole),$(fuzzers))
 some_truths := $(if $(whole),$(truths))
-programs := $(if $(whole),$(if $(main),$(out)/godiag $(out)/godiag-capture))
+links := $(names:%=$(out)/%) $(daemons:%=$(out)/%)
+programs := $(if $(whole),$(if $(main),$(out)/godiag $(links)))
 
 # ---- compiler --------------------------------------------------------------------------------------
 
@@ -386,7 +410,7 @@ probed := -Wduplicated-cond -Wlogical-op -Wuse-after-free=3 -Warray-bounds=2 \
 
 # Goals that compile nothing must work on a machine that has nothing yet.
 goals := $(or $(MAKECMDGOALS),all)
-ifneq ($(filter-out clean help demo layers layout uninstall,$(goals)),)
+ifneq ($(filter-out clean help demo demo-alert layers layout uninstall,$(goals)),)
 needs := $(packages) $(if $(filter check test-programs headers analyze,$(goals)),cmocka)
 here := $(shell pkg-config --exists $(needs) && echo yes)
 # Who asks for the tests on a new machine gets what they need, once.
@@ -425,7 +449,8 @@ say = $(if $(V),,@printf '  %-8s %s\n' $(1) '$(2)';)
 .SECONDARY:
 MAKEFLAGS += --no-builtin-rules --output-sync=target
 
-.PHONY: all check bench demo install uninstall layers symbols headers analyze tidy fuzz layout clean help
+.PHONY: all check bench demo demo-alert soak install uninstall deb units layers symbols headers analyze
+.PHONY: tidy fuzz layout clean help
 .PHONY: rights victims programs layout FORCE
 
 all: $(out)/libgodiag.a $(programs)
@@ -452,7 +477,7 @@ $(out)/libgodiag.a: $(sources:%.c=$(out)/%.o) $(out)/objects
 
 $(out)/godiag: $(main:%.c=$(out)/%.o) $(out)/libgodiag.a
 	$(call say,LINK,$@)$(link) -o $@ $^ $(package_libs)
-$(out)/godiag-capture: $(out)/godiag
+$(links): $(out)/godiag
 	@ln -sf godiag $@ && touch -h $@
 
 -include $(wildcard $(out)/*/*.d $(out)/*/*/*.d)
@@ -622,17 +647,50 @@ $(out)/tests/fuzz/libfuzzer_%: $(out)/tests/fuzz/fuzz_%.o $(out)/libgodiag.a
 # On a machine that has nothing yet the demo installs, builds, and shows one capture.
 demo:
 	@PID='$(PID)' BUILD='$(BUILD)' MAKE='$(MAKE)' bash tests/demo/run.sh
+demo-alert:
+	@BUILD='$(BUILD)' MAKE='$(MAKE)' bash tests/demo/alert.sh
+
+# What make check does with 60 captures.
+SOAK ?= 2000
+soak: all
+	@$(test_env) SOAK='$(SOAK)' sh tests/integration/soak.sh
 
 bench: all
 	@$(test_env) bash tests/bench/run.sh
 
 man_pages = $(foreach p,$(pages),$(DESTDIR)$(mandir)/man$(patsubst .%,%,$(suffix $(p)))/$(notdir $(p)))
+# kill(1) as ExecReload= wants it: an absolute path, which on Debian is this one.
+filled = sed -e 's,@bindir@,$(bindir),g' -e 's,@sbindir@,$(sbindir),g' -e 's,@confdir@,$(confdir),g' \
+	-e 's,@kill@,/usr/bin/kill,g'
+# An operator's policy is never touched; a file of the same name beside it says what is new.
 install: all
 	$(INSTALL) -D -m 755 $(out)/godiag $(DESTDIR)$(bindir)/godiag
-	ln -sf godiag $(DESTDIR)$(bindir)/godiag-capture
+	$(foreach n,$(names),ln -sf godiag $(DESTDIR)$(bindir)/$(n)$(newline))
+	$(INSTALL) -d $(DESTDIR)$(sbindir)
+	$(foreach n,$(daemons),ln -srf $(DESTDIR)$(bindir)/godiag $(DESTDIR)$(sbindir)/$(n)$(newline))
 	$(foreach p,$(man_pages),$(INSTALL) -D -m 644 docs/$(notdir $(p)) $(p)$(newline))
+	$(INSTALL) -d $(DESTDIR)$(unitdir) $(DESTDIR)$(sysusersdir) $(DESTDIR)$(tmpfilesdir)
+	$(foreach u,$(units),$(filled) $(u).in >$(DESTDIR)$(unitdir)/$(notdir $(u))$(newline))
+	$(filled) systemd/godiag.tmpfiles.in >$(DESTDIR)$(tmpfilesdir)/godiag.conf
+	$(INSTALL) -m 644 systemd/godiag.sysusers $(DESTDIR)$(sysusersdir)/godiag.conf
+	$(INSTALL) -D -m 644 systemd/90-godiag.preset $(DESTDIR)$(presetdir)/90-godiag.preset
+	$(INSTALL) -d $(DESTDIR)$(confdir)/policy.d
+	test -e $(DESTDIR)$(confdir)/policy.yaml || \
+		$(INSTALL) -m 644 systemd/policy.yaml $(DESTDIR)$(confdir)/policy.yaml
+# Leaves the policy and the archives: both are somebody's work.
 uninstall:
-	rm -f $(DESTDIR)$(bindir)/godiag $(DESTDIR)$(bindir)/godiag-capture $(man_pages)
+	rm -f $(DESTDIR)$(bindir)/godiag $(names:%=$(DESTDIR)$(bindir)/%) \
+		$(daemons:%=$(DESTDIR)$(sbindir)/%) $(man_pages) \
+		$(units:systemd/%='$(DESTDIR)$(unitdir)/%') $(DESTDIR)$(sysusersdir)/godiag.conf \
+		$(DESTDIR)$(tmpfilesdir)/godiag.conf $(DESTDIR)$(presetdir)/90-godiag.preset
+
+deb: all
+	@BUILD='$(out)' VERSION='$(VERSION)' MAKE='$(MAKE)' bash systemd/deb.sh
+
+# The units as they would be installed: no directive that this systemd does not know, and an exposure
+# (in tenths) that only gets smaller.
+units: all
+	@BUILD='$(out)' MAKE='$(MAKE)' sh systemd/units.sh
 
 clean:
 	rm -rf $(out)
