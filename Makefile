@@ -684,13 +684,20 @@ uninstall:
 		$(units:systemd/%='$(DESTDIR)$(unitdir)/%') $(DESTDIR)$(sysusersdir)/godiag.conf \
 		$(DESTDIR)$(tmpfilesdir)/godiag.conf $(DESTDIR)$(presetdir)/90-godiag.preset
 
+# As the distribution would install it; what packages and checks of the units start from.
+define stage
+@rm -rf $(1)
+@$(MAKE) --no-print-directory -s install DESTDIR='$(abspath $(1))' prefix=/usr sysconfdir=/etc
+endef
 deb: all
-	@BUILD='$(out)' VERSION='$(VERSION)' MAKE='$(MAKE)' bash systemd/deb.sh
+	$(call stage,$(out)/deb/godiag)
+	@BUILD='$(out)' VERSION='$(VERSION)' bash systemd/deb.sh
 
 # The units as they would be installed: no directive that this systemd does not know, and an exposure
 # (in tenths) that only gets smaller.
 units: all
-	@BUILD='$(out)' MAKE='$(MAKE)' sh systemd/units.sh
+	$(call stage,$(out)/units)
+	@sh systemd/units.sh '$(out)/units'
 
 clean:
 	rm -rf $(out)
