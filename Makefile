@@ -66,7 +66,11 @@ archive := \
 	archive/tarfile_write.c \
 	archive/verify.c
 
-policies :=
+policies := \
+	policies/engine.c \
+	policies/engine_machine.c \
+	policies/engine_why.c \
+	policies/sampling.c
 
 golang := \
 	golang/arguments.c \
@@ -77,6 +81,8 @@ golang := \
 	golang/frames.c \
 	golang/funcname.c \
 	golang/gather.c \
+	golang/gauges.c \
+	golang/gauges_window.c \
 	golang/globals.c \
 	golang/go_version.c \
 	golang/godebug.c \
@@ -161,6 +167,10 @@ agent := \
 	agent/host_check.c \
 	agent/id.c \
 	agent/plan.c \
+	agent/role.c \
+	agent/role_landlock.c \
+	agent/role_privileges.c \
+	agent/role_seccomp.c \
 	agent/subject.c
 
 # Everything of cli/ but its main.c.
@@ -179,6 +189,7 @@ main := cli/main.c
 # One binary per source file: tests/test_<folder>_<file>.c
 tests := \
 	tests/test_agent_capture.c \
+	tests/test_agent_role.c \
 	tests/test_archive_archive.c \
 	tests/test_archive_extract.c \
 	tests/test_archive_faults.c \
@@ -218,6 +229,8 @@ tests := \
 	tests/test_golang_calibrate.c \
 	tests/test_golang_funcname.c \
 	tests/test_golang_gather.c \
+	tests/test_golang_gauges.c \
+	tests/test_golang_gauges_window.c \
 	tests/test_golang_globals.c \
 	tests/test_golang_go_version.c \
 	tests/test_golang_godebug.c \
@@ -307,6 +320,7 @@ go_tests := \
 	tests/test_collectors_runtime.c \
 	tests/test_golang_buildinfo.c \
 	tests/test_golang_calibrate.c \
+	tests/test_golang_gauges.c \
 	tests/test_golang_globals.c \
 	tests/test_golang_inltree.c \
 	tests/test_golang_memstats.c \
@@ -399,7 +413,7 @@ endif
 CFLAGS ?= -O2 -g
 LDFLAGS ?=
 
-packages := libdw libelf libunwind-generic libunwind libarchive libzstd zlib libcurl libcrypto jansson
+packages := libdw libelf libunwind-generic libunwind libarchive libzstd zlib libcurl libcrypto libseccomp jansson
 
 warnings := -Wall -Wextra -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wundef \
 	-Wvla -Wpointer-arith -Wcast-qual -Wwrite-strings -Wconversion -Wswitch-enum \
