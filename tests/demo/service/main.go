@@ -1,4 +1,5 @@
-// Checkout is a small shop's order service with three faults planted in it, for `make demo`:
+// Checkout is a small shop's order service with faults planted in it (faults.go), for `make demo`,
+// `make demo-alert` and the tests.  As it starts, three of them are there:
 //
 //   - a leak: four warehouses are asked and the first answer is taken, which leaves three goroutines
 //     blocked for ever, and with them the order;
@@ -6,8 +7,11 @@
 //   - garbage pressure: the price list is parsed anew for each order, and somebody saved memory
 //     with GOGC=3, so that the whole catalog is marked many times a second.
 //
-// It generates its own load, listens on loopback only and ends by itself after -for.  It does
-// nothing to be looked at: no endpoint, no agent, no signal handler.  It prints "ready PID".
+// With -calm there is none, until somebody asks for one over HTTP.
+//
+// It generates its own load, listens on loopback only and ends by itself after -for.  Nothing in it
+// helps who looks at it: no agent, no signal handler, no pprof endpoint; only the histogram that any
+// service has, at /metrics.  It prints "ready PID URL".
 package main
 
 import (
@@ -20,25 +24,31 @@ import (
 	_ "net/http/pprof" // never served; it keeps the memory profile linked in
 	"os"
 	"runtime"
-	"runtime/debug"
 	"time"
 )
 
 func main() {
 	clients := flag.Int("clients", 32, "customers ordering at the same time")
 	lifetime := flag.Duration("for", 2*time.Minute, "end by itself after that long")
+	listen := flag.String("listen", "127.0.0.1:0", "address on loopback; port 0: any")
+	calm := flag.Bool("calm", false, "begin without faults")
 	flag.Parse()
 	runtime.GOMAXPROCS(2)
-	debug.SetGCPercent(3)
 
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", *listen)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "checkout:", err)
 		os.Exit(1)
 	}
 	shop := newShop()
+	if !*calm {
+		shop.faults.all()
+	}
+	latency := newHistogram("http_request_duration_seconds")
 	mux := http.NewServeMux()
-	mux.HandleFunc("/order", shop.serveOrder)
+	mux.HandleFunc("/order", latency.measure(shop.serveOrder))
+	mux.Handle("/metrics", latency)
+	shop.faults.serve(mux)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -46,11 +56,11 @@ func main() {
 			os.Exit(1)
 		}
 	}()
-	url := "http://" + listener.Addr().String() + "/order"
+	url := "http://" + listener.Addr().String()
 	for i := 0; i < *clients; i++ {
-		go customer(url, i)
+		go customer(url+"/order", i)
 	}
-	fmt.Printf("ready %d\n", os.Getpid())
+	fmt.Printf("ready %d %s\n", os.Getpid(), url)
 	time.Sleep(*lifetime)
 }
 

@@ -20,9 +20,11 @@ type article struct {
 }
 
 type shop struct {
+	faults  faults
 	lock    sync.Mutex // guards journal
 	journal []string
 	prices  string
+	parsed  map[string]int // prices, read once
 	catalog map[string]*article
 }
 
@@ -37,7 +39,9 @@ func newShop() *shop {
 	for i := 0; i < 3000; i++ {
 		fmt.Fprintf(&prices, "article-%d,%d.%02d\n", i, i%90+1, i%100)
 	}
-	return &shop{prices: prices.String(), catalog: catalog}
+	s := &shop{prices: prices.String(), catalog: catalog}
+	s.parsed = s.parse()
+	return s
 }
 
 func (s *shop) serveOrder(w http.ResponseWriter, r *http.Request) {
@@ -51,12 +55,14 @@ func (s *shop) serveOrder(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "total %d\n", total)
 }
 
-// reserve asks every warehouse and takes the first answer, for at most 50 ms.  The fault: the
-// channel has no room, so nobody takes the other answers, and askWarehouse stays in its send for
-// ever.
+// reserve asks every warehouse and takes the first answer, for at most 50 ms.  The fault: a channel
+// without room, so nobody takes the other answers, and askWarehouse stays in its send for ever.
 func (s *shop) reserve(o *order) (int, error) {
 	total := s.price(o)
-	answer := make(chan int)
+	answer := make(chan int, 4)
+	if s.faults.leak.Load() {
+		answer = make(chan int)
+	}
 	for warehouse := 0; warehouse < 4; warehouse++ {
 		go s.askWarehouse(warehouse, total, o, answer)
 	}
@@ -73,14 +79,22 @@ func (s *shop) askWarehouse(warehouse, total int, o *order, answer chan<- int) {
 	answer <- total + warehouse*len(o.lines)
 }
 
-// price parses the whole list for every order.
+// price, with the fault, parses the whole list for every order.
 func (s *shop) price(o *order) int {
+	prices := s.parsed
+	if s.faults.parsing.Load() {
+		prices = s.parse()
+	}
+	return prices["article-"+o.lines[0]] + len(prices)
+}
+
+func (s *shop) parse() map[string]int {
 	prices := make(map[string]int)
 	for i, line := range strings.Split(s.prices, "\n") {
 		fields := strings.Split(line, ",")
 		prices[fields[0]] = i
 	}
-	return prices["article-"+o.lines[0]] + len(prices)
+	return prices
 }
 
 // record writes the journal while it holds the lock that everybody needs.
@@ -95,5 +109,7 @@ func (s *shop) record(o *order) {
 }
 
 func (s *shop) flushJournal() {
-	time.Sleep(5 * time.Millisecond)
+	if flush := s.faults.flush.Load(); flush > 0 {
+		time.Sleep(time.Duration(flush))
+	}
 }
