@@ -25,7 +25,10 @@ build_needs='
 	zlib1g-dev              module  zlib
 	libcurl4-openssl-dev    module  libcurl
 	libssl-dev              module  libcrypto
+	libseccomp-dev          module  libseccomp
 	libjansson-dev          module  jansson
+	libyaml-dev             module  yaml-0.1
+	libmicrohttpd-dev       module  libmicrohttpd
 '
 check_needs='
 	git                     command git
@@ -35,8 +38,11 @@ check_needs='
 	libcmocka-dev           module  cmocka
 	gdb                     command gdb
 	jq                      command jq
+	curl                    command curl
 	zstd                    command zstd
 	skopeo                  command skopeo
+	systemd                 command systemd-analyze
+	dpkg-dev                command dpkg-shlibdeps
 	python3                 command python3
 	delve                   command dlv
 '

@@ -31,6 +31,10 @@ fetch() { # PACKAGES
 		exit 77
 	}
 	mkdir -p "$packages"
+	# Tests that run beside each other want it at the same time.
+	exec 9>"$packages/lock"
+	flock 9
+	[ ! -x "$packages/usr/bin/prometheus-alertmanager" ] || return 0
 	local new
 	new=$(mktemp -d "$packages/new.XXXXXX")
 	(cd "$new" && apt-get -q download prometheus prometheus-alertmanager) >"$packages/log" 2>&1 || {

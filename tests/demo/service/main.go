@@ -40,15 +40,16 @@ func main() {
 		fmt.Fprintln(os.Stderr, "checkout:", err)
 		os.Exit(1)
 	}
-	shop := newShop()
+	faults := new(faults)
 	if !*calm {
-		shop.faults.all()
+		faults.all()
 	}
+	shop := newShop(faults)
 	latency := newHistogram("http_request_duration_seconds")
 	mux := http.NewServeMux()
 	mux.HandleFunc("/order", latency.measure(shop.serveOrder))
 	mux.Handle("/metrics", latency)
-	shop.faults.serve(mux)
+	faults.serve(mux)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -20,7 +20,7 @@ type article struct {
 }
 
 type shop struct {
-	faults  faults
+	faults  *faults
 	lock    sync.Mutex // guards journal
 	journal []string
 	prices  string
@@ -28,7 +28,7 @@ type shop struct {
 	catalog map[string]*article
 }
 
-func newShop() *shop {
+func newShop(faults *faults) *shop {
 	catalog := make(map[string]*article)
 	for i := 0; i < 250000; i++ {
 		price := i
@@ -39,7 +39,7 @@ func newShop() *shop {
 	for i := 0; i < 3000; i++ {
 		fmt.Fprintf(&prices, "article-%d,%d.%02d\n", i, i%90+1, i%100)
 	}
-	s := &shop{prices: prices.String(), catalog: catalog}
+	s := &shop{faults: faults, prices: prices.String(), catalog: catalog}
 	s.parsed = s.parse()
 	return s
 }
