@@ -115,9 +115,17 @@ golang := \
 uploader := \
 	uploader/digest.c \
 	uploader/directory.c \
+	uploader/journal.c \
 	uploader/place.c \
+	uploader/retention.c \
 	uploader/s3.c \
 	uploader/sigv4.c \
+	uploader/spool.c \
+	uploader/spool_examine.c \
+	uploader/spool_open.c \
+	uploader/spool_prune.c \
+	uploader/spool_recover.c \
+	uploader/spool_state.c \
 	uploader/uploader.c
 report := \
 	report/facts.c \
@@ -338,6 +346,7 @@ fuzzers := \
 	archive \
 	build_id \
 	buildinfo \
+	gauges \
 	globals \
 	goroutine_lines \
 	goroutines \
@@ -555,6 +564,7 @@ $(VICTIMS)/versitygw:
 	$(call say,VICTIM,versitygw)GOBIN='$(abspath $(@D))' GOFLAGS=-mod=mod go install \
 		github.com/versity/versitygw/cmd/versitygw@v1.7.0 >$@.log 2>&1 || tail -n 1 $@.log
 $(patsubst %.c,$(out)/%,$(filter tests/test_golang_%,$(tests))): $(go_harness:%.c=$(out)/%.o)
+$(out)/tests/test_golang_gauges: $(out)/tests/loopback.o
 $(out)/tests/test_uploader_uploader: $(out)/tests/s3_server.o
 $(out)/tests/test_uploader_uploader.ok: | $(VICTIMS)/versitygw
 

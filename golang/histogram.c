@@ -1,6 +1,7 @@
 #include "golang/histogram.h"
 
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -71,4 +72,26 @@ uint64_t gd_histogram_quantile(const struct gd_histogram *histogram, double part
 	}
 	/* Among what was too long to be counted in a bucket. */
 	return histogram->overflow > 0 ? gd_histogram_bound(histogram, histogram->n) : highest;
+}
+
+/* A count can only grow; of one that did not nothing is known. */
+static uint64_t grown(uint64_t now, uint64_t before)
+{
+	return now > before ? now - before : 0;
+}
+
+double gd_histogram_delta_quantile(const struct gd_histogram *now, const struct gd_histogram *before,
+                                   double part)
+{
+	struct gd_histogram h = { .n = now->n, .sub_bits = now->sub_bits, .shift = now->shift };
+	if (now->n != before->n || now->shift != before->shift)
+		return (double)NAN;
+	for (size_t i = 0; i < h.n; i++) {
+		h.counts[i] = grown(now->counts[i], before->counts[i]);
+		h.total += h.counts[i];
+	}
+	h.underflow = grown(now->underflow, before->underflow);
+	h.overflow = grown(now->overflow, before->overflow);
+	h.total += h.underflow + h.overflow;
+	return h.total > 0 ? (double)gd_histogram_quantile(&h, part) : (double)NAN;
 }

@@ -35,3 +35,10 @@ uint64_t gd_histogram_bound(const struct gd_histogram *histogram, size_t i);
  * 1 gives the upper bound of the highest bucket with an event.  0 without events.
  */
 uint64_t gd_histogram_quantile(const struct gd_histogram *histogram, double part);
+
+/*
+ * The same, in nanoseconds, of the events counted after `before` was read and until `now` was; NaN
+ * when there were none.  Both of one process.
+ */
+double gd_histogram_delta_quantile(const struct gd_histogram *now, const struct gd_histogram *before,
+                                   double part);

@@ -163,7 +163,13 @@
 	X(mheap_sweepgen, "mheap", "sweepgen")                                                     \
 	X(mspan_sweepgen, "mspan", "sweepgen")                                                     \
 	X(sched_runtime_lock_wait, "schedt", "totalRuntimeLockWaitTime")                           \
-	X(m_lock_profile, "m", "mLockProfile")
+	X(m_lock_profile, "m", "mLockProfile")                                                     \
+	X(p_gfree, "p", "gFree")                                                                   \
+	X(sched_gfree, "schedt", "gFree")                                                          \
+	X(sched_sudoglock, "schedt", "sudoglock")                                                  \
+	X(sched_procresizetime, "schedt", "procresizetime")                                        \
+	X(sched_totaltime, "schedt", "totaltime")                                                  \
+	X(mstats_last_gc_nanotime, "mstats", "last_gc_nanotime")
 
 #define GD_ABSENT (-1)
 

@@ -1,6 +1,7 @@
 #include "golang/histogram.h"
 
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 
 #include "golang/go_version.h"
@@ -145,6 +146,30 @@ static void an_unknown_layout_is_enotsup(void **state)
 	assert_fails(gd_histogram_read(memory, &layout, 0x99, &h, &err), -EFAULT, &err);
 }
 
+static void a_window_is_what_came_between_two_readings(void **state)
+{
+	static struct gd_histogram before, now;
+	(void)state;
+	struct gd_layout layout = layout_of("go1.22.5");
+	count(20, 1000);
+	before = read_as(&layout);
+	assert_true(isnan(gd_histogram_delta_quantile(&before, &before, 0.99)));
+	count(20, 1098);
+	count(60, 2);
+	now = read_as(&layout);
+	/* 98 short ones and two long ones since. */
+	double p50 = gd_histogram_delta_quantile(&now, &before, 0.5);
+	double p99 = gd_histogram_delta_quantile(&now, &before, 0.99);
+	assert_true(p50 >= (double)gd_histogram_bound(&now, 20) &&
+	            p50 <= (double)gd_histogram_bound(&now, 21));
+	assert_true(p99 >= (double)gd_histogram_bound(&now, 60) &&
+	            p99 <= (double)gd_histogram_bound(&now, 61));
+	/* The wrong way round, and of another release. */
+	assert_true(isnan(gd_histogram_delta_quantile(&before, &now, 0.99)));
+	before.n = 720;
+	assert_true(isnan(gd_histogram_delta_quantile(&now, &before, 0.99)));
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -153,6 +178,7 @@ int main(void)
 		test_case(quantiles_lie_in_their_bucket),
 		test_case(nothing_counted_has_no_quantile),
 		test_case(an_unknown_layout_is_enotsup),
+		test_case(a_window_is_what_came_between_two_readings),
 	};
 	return test_run(tests);
 }
