@@ -5,11 +5,17 @@
  */
 #include "base/error.h"
 
+/* Where the agent's sockets are unless --run says otherwise. */
+#define GD_CLI_RUN_DIR "/run/godiag"
+
+int gd_cli_agent(int argc, char **argv);
 int gd_cli_capture(int argc, char **argv);
 int gd_cli_doctor(int argc, char **argv);
+int gd_cli_enable(int argc, char **argv);
 int gd_cli_extract(int argc, char **argv);
 int gd_cli_list(int argc, char **argv);
 int gd_cli_show(int argc, char **argv);
+int gd_cli_status(int argc, char **argv);
 int gd_cli_verify(int argc, char **argv);
 
 /* "godiag show: FILE: ..." on stderr, escaped; returns status. */

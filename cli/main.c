@@ -1,7 +1,7 @@
 /*
- * One binary under two names: `godiag-capture` takes a snapshot, `godiag COMMAND` works on archives.
+ * One binary under several names: `godiag COMMAND`, and for some commands a name of their own
+ * (godiag-capture, godiagd, ...), which is what units and scripts call.
  */
-#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,22 +11,26 @@
 
 static const struct command {
 	const char *name;
+	const char *program; /* its own name; NULL: none */
 	int (*run)(int argc, char **argv);
 	const char *summary;
 } commands[] = {
-	{ "capture", gd_cli_capture, "take a snapshot of a process (also: godiag-capture)" },
-	{ "show", gd_cli_show, "what an archive says happened, on one screen" },
-	{ "list", gd_cli_list, "archives of a directory, or the artifacts of an archive" },
-	{ "extract", gd_cli_extract, "write artifacts of an archive to files or stdout" },
-	{ "verify", gd_cli_verify, "check every byte of an archive, repair a truncated one" },
-	{ "doctor", gd_cli_doctor, "what this host allows, and what is lost without it" },
+	{ "capture", "godiag-capture", gd_cli_capture, "take a snapshot of a process" },
+	{ "show", NULL, gd_cli_show, "what an archive says happened, on one screen" },
+	{ "list", NULL, gd_cli_list, "archives of a directory, or the artifacts of an archive" },
+	{ "extract", NULL, gd_cli_extract, "write artifacts of an archive to files or stdout" },
+	{ "verify", NULL, gd_cli_verify, "check every byte of an archive, repair a truncated one" },
+	{ "doctor", NULL, gd_cli_doctor, "what this host allows, and what is lost without it" },
 };
 
 static void usage(FILE *out)
 {
 	(void)fputs("usage: godiag COMMAND [ARGUMENTS]\n\n", out);
 	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
-		(void)fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
+		(void)fprintf(out, "  %-9s %s%s%s%s\n", commands[i].name, commands[i].summary,
+		              commands[i].program != NULL ? " (also: " : "",
+		              commands[i].program != NULL ? commands[i].program : "",
+		              commands[i].program != NULL ? ")" : "");
 	(void)fputs("\n`godiag COMMAND --help` says more. A first snapshot: "
 	            "sudo godiag-capture --pid PID\n",
 	            out);
@@ -40,10 +44,21 @@ int gd_cli_fail(int status, const char *command, const struct gd_error *err)
 	return status;
 }
 
+static const struct command *by_program(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash != NULL ? slash + 1 : path;
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+		if (commands[i].program != NULL && strcmp(commands[i].program, name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
-	if (argc > 0 && strcmp(basename(argv[0]), "godiag-capture") == 0)
-		return gd_cli_capture(argc, argv);
+	const struct command *own = argc > 0 ? by_program(argv[0]) : NULL;
+	if (own != NULL)
+		return own->run(argc, argv);
 	if (argc < 2) {
 		usage(stderr);
 		return GD_EXIT_USAGE;
