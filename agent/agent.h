@@ -1,0 +1,128 @@
+#pragma once
+/*
+ * godiagd, the broker: watches through its watcher, decides by policy, captures by children, keeps the
+ * spool, answers hook, uploader and command line.  One thread; it parses nothing that a target, a
+ * caller or the network wrote.
+ */
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/control.h"
+#include "agent/hook.h"
+#include "agent/loop.h"
+#include "agent/operations.h"
+#include "agent/run.h"
+#include "agent/upload.h"
+#include "agent/watched.h"
+#include "policies/admission.h"
+#include "policies/engine.h"
+#include "policies/policy.h"
+#include "uploader/spool.h"
+
+struct gd_agent_options {
+	const char *config; /* "/etc/godiag" */
+	const char *state;  /* "/var/lib/godiag": spool/ and admission.journal */
+	const char *run;    /* "/run/godiag": sockets */
+	const char *proc;   /* "/proc" */
+	const char *cgroup; /* "/sys/fs/cgroup" */
+};
+
+/* What baselines there are of a service. */
+struct gd_agent_baseline {
+	char id[GD_ID_SIZE]; /* of the last capture in a good time; "" */
+	int64_t taken_ns;    /* CLOCK_BOOTTIME; 0 never */
+};
+
+struct gd_agent {
+	const struct gd_agent_options *options;
+	struct gd_loop loop;
+	struct gd_policy *policy;
+	struct gd_engine *engine;
+	struct gd_admission *admission;
+	struct gd_spool *spool;
+	struct gd_watcher *watcher;
+	struct gd_watched_table watched;
+	struct gd_operations operations;
+	struct gd_agent_baseline baselines[GD_POLICY_SERVICES_MAX];
+	struct gd_control *control;
+	struct gd_hook_peer *hook;
+	struct gd_upload_peer *upload;
+	struct gd_run run;
+
+	struct gd_loop_source signals, timer, watcher_source, run_source;
+	struct gd_loop_source hook_listener, hook_source, upload_listener, upload_source;
+
+	uint64_t seed;              /* of this host */
+	int64_t started_ns;         /* CLOCK_BOOTTIME */
+	int64_t pruned_ns, watcher_ended_ns;
+	unsigned watcher_restarts;
+	uint64_t ended[GD_OPERATION_FAILED + 1]; /* captures by how they ended */
+	char policy_problem[248];   /* why the last reload was refused; "" */
+	char state_note[248];       /* what opening the state found; "" */
+	char watcher_problem[248];  /* why there is none now; "" */
+	bool stopping;
+	int stop_signals;
+};
+
+/* Runs until SIGTERM; returns an exit status (enum gd_exit). */
+int gd_agent_main(const struct gd_agent_options *options);
+
+/* ---- captures.c ---- */
+
+/* Starts the next operation when none runs. */
+void gd_agent_run_next(struct gd_agent *agent);
+/* Retention and the spool's ceilings, now. */
+void gd_agent_prune(struct gd_agent *agent);
+
+/* ---- watching.c ---- */
+
+void gd_agent_start_watcher(struct gd_agent *agent);
+void gd_agent_stop_watcher(struct gd_agent *agent);
+
+/* ---- peers.c ---- */
+
+int gd_agent_open_peers(struct gd_agent *agent, struct gd_error *err);
+void gd_agent_drop_hook(struct gd_agent *agent);
+void gd_agent_drop_upload(struct gd_agent *agent);
+
+/* ---- reload.c ---- */
+
+int gd_agent_load_policy(const struct gd_agent *agent, struct gd_policy **ret,
+                         struct gd_error *err);
+/* Everything that knew the old policy learns the new one; machines are armed anew. */
+int gd_agent_reload(struct gd_agent *agent, struct gd_error *err);
+
+/* ---- triggers.c ---- */
+
+struct gd_ask {
+	const struct gd_rule *rule; /* NULL: by hand, by signal, a baseline */
+	uint32_t service;           /* index, UINT32_MAX none */
+	const char *trigger;        /* as in struct gd_operation */
+	const char *reason;
+	const char *fingerprint, *starts_at; /* NULL none */
+	const char *exit_json;      /* NULL none */
+	struct gd_subject_id subject; /* pid 0: the service's main process */
+	bool gone;                  /* there is no process any more: seal what is known */
+	enum gd_profile profile;
+	enum gd_spool_class class;
+	uint64_t deadline_ns;
+	uint64_t waiter;
+};
+
+/* Admission, then the queue; *ret says what became of it. */
+void gd_agent_ask(struct gd_agent *agent, const struct gd_ask *ask, struct gd_hook_verdict *ret);
+
+/* What the engine, the hook, the control socket and signals call. */
+void gd_agent_fired(void *agent, const struct gd_fired *fired);
+void gd_agent_hook_trigger(void *agent, const struct gd_hook_trigger *trigger,
+                           struct gd_hook_verdict *verdict);
+void gd_agent_control_capture(void *agent, const struct gd_control_capture *request,
+                              uint64_t waiter, struct gd_control_verdict *verdict);
+void gd_agent_capture_all(struct gd_agent *agent);
+void gd_agent_baselines(struct gd_agent *agent, int64_t now_ns);
+
+/* ---- status.c, exporter.c ---- */
+
+void gd_agent_status(void *agent, struct gd_buf *to);  /* JSON */
+void gd_agent_metrics(void *agent, struct gd_buf *to); /* Prometheus text */

@@ -1,0 +1,363 @@
+/*
+ * From "something happened" to an operation in the queue.  Whatever the way in, it becomes one
+ * struct gd_ask, passes admission, and is recorded there whether or not it is admitted.
+ */
+#include <fnmatch.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/agent.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "target/target.h"
+
+#define SECOND INT64_C(1000000000)
+/* Near OOM there may be no next second: what is read by then is sealed. */
+#define MEMORY_DEADLINE_NS (10u * UINT64_C(1000000000))
+#define DEADLINE_NS (300u * UINT64_C(1000000000))
+/* A baseline is taken of a process that has run this long, and once a day. */
+#define BASELINE_AGE_NS (300 * SECOND)
+#define BASELINE_EVERY_NS (86400 * SECOND)
+/* OnFailure= starts us a moment after the process ended. */
+#define FAILURE_WINDOW_NS (60 * SECOND)
+
+static const char *service_name(const struct gd_agent *agent, uint32_t service)
+{
+	return service < agent->policy->n_services ? agent->policy->services[service].name : "";
+}
+
+static void measure(struct gd_agent *agent, bool has_target, struct gd_load *ret)
+{
+	struct gd_spool_stats stats;
+	gd_spool_stats(agent->spool, &stats);
+	*ret = (struct gd_load){
+		.spool_bytes = stats.ready_bytes + stats.done_bytes,
+		.fs_bytes = stats.fs_bytes,
+		.fs_free_bytes = stats.fs_free_bytes,
+		.running = gd_operations_count(&agent->operations, GD_OPERATION_RUNNING),
+		.queued = gd_operations_count(&agent->operations, GD_OPERATION_QUEUED),
+		.queue_max = GD_OPERATIONS_QUEUE,
+		.has_target = has_target,
+	};
+}
+
+static void fill(struct gd_operation *o, const struct gd_agent *agent, const struct gd_ask *ask,
+                 const struct gd_process *process, const char *id)
+{
+	(void)snprintf(o->id, sizeof(o->id), "%s", id);
+	(void)snprintf(o->trigger, sizeof(o->trigger), "%s", ask->trigger);
+	(void)snprintf(o->reason, sizeof(o->reason), "%s", ask->reason);
+	(void)snprintf(o->service, sizeof(o->service), "%s", service_name(agent, ask->service));
+	if (ask->rule != NULL)
+		(void)snprintf(o->rule, sizeof(o->rule), "%s", ask->rule->name);
+	if (ask->fingerprint != NULL)
+		(void)snprintf(o->fingerprint, sizeof(o->fingerprint), "%s", ask->fingerprint);
+	if (ask->exit_json != NULL)
+		(void)snprintf(o->exit_json, sizeof(o->exit_json), "%s", ask->exit_json);
+	if (ask->service < GD_POLICY_SERVICES_MAX)
+		(void)snprintf(o->baseline, sizeof(o->baseline), "%s",
+		               agent->baselines[ask->service].id);
+	if (!ask->gone)
+		o->subject = process != NULL ? process->info.id : ask->subject;
+	if (process != NULL) {
+		o->timeline_of = process->info.id;
+		memcpy(o->comm, process->info.comm, sizeof(o->comm));
+	}
+	o->profile = ask->profile;
+	o->class = ask->class;
+	o->deadline_ns = ask->deadline_ns != 0 ? ask->deadline_ns : DEADLINE_NS;
+	o->asked_ns = gd_clock_monotonic_ns();
+	o->waiter = ask->waiter;
+}
+
+/* Which process is meant: the one named, else the service's own. */
+static struct gd_process *find_process(struct gd_agent *agent, const struct gd_ask *ask)
+{
+	if (ask->subject.pid != 0)
+		return gd_watched_find(&agent->watched, &ask->subject);
+	if (ask->gone)
+		return gd_watched_last_gone(&agent->watched, ask->service, 1);
+	return gd_watched_main_of(&agent->watched, ask->service);
+}
+
+void gd_agent_ask(struct gd_agent *agent, const struct gd_ask *ask, struct gd_hook_verdict *ret)
+{
+	struct gd_clock now = gd_clock_now();
+	const struct gd_process *process = find_process(agent, ask);
+	char id[GD_ID_SIZE];
+	gd_id_make(id, now.realtime_ns);
+	struct gd_trigger trigger = {
+		.rule = ask->rule,
+		.service = service_name(agent, ask->service),
+		.subject = process != NULL ? process->info.id : ask->subject,
+		.fingerprint = ask->fingerprint,
+		.starts_at = ask->starts_at,
+		.capture_id = id,
+		.now = now,
+	};
+	struct gd_load load;
+	struct gd_decision decision = { .verdict = GD_VERDICT_BUSY };
+	struct gd_error err = { 0 };
+	struct gd_operation *o = NULL;
+	measure(agent, ask->gone || process != NULL || ask->subject.pid != 0, &load);
+	*ret = (struct gd_hook_verdict){ .verdict = GD_VERDICT_BUSY };
+	if (agent->stopping) {
+		(void)snprintf(ret->why, sizeof(ret->why), "the agent is stopping");
+		return;
+	}
+	if (gd_admission_decide(agent->admission, &trigger, &load, &decision, &err) < 0) {
+		gd_log(GD_LOG_ERROR, "admission: %s", err.msg);
+		(void)snprintf(ret->why, sizeof(ret->why), "%s", err.msg);
+		return;
+	}
+	ret->verdict = decision.verdict;
+	ret->retry_ns = decision.retry_ns;
+	memcpy(ret->why, decision.why, sizeof(ret->why));
+	(void)snprintf(ret->id, sizeof(ret->id), "%s",
+	               decision.verdict == GD_VERDICT_ADMITTED ? id : decision.first);
+	gd_log(GD_LOG_INFO, "trigger %s, rule \"%s\", service \"%s\": %s: %s%s%s", ask->trigger,
+	       ask->rule != NULL ? ask->rule->name : "", trigger.service,
+	       gd_verdict_names[decision.verdict], ask->reason,
+	       decision.why[0] != '\0' ? ": " : "", decision.why);
+	if (decision.verdict != GD_VERDICT_ADMITTED)
+		return;
+	o = gd_operations_add(&agent->operations);
+	if (o == NULL) { /* admission knows the queue's length: not reached */
+		ret->verdict = GD_VERDICT_BUSY;
+		return;
+	}
+	fill(o, agent, ask, process, id);
+	if (gd_spool_begin(agent->spool, id, o->class, &err) < 0)
+		gd_log(GD_LOG_WARNING, "spool: %s", err.msg);
+	gd_agent_run_next(agent);
+}
+
+/* --- rules ------------------------------------------------------------------------------------ */
+
+static enum gd_spool_class class_of(const struct gd_rule *rule)
+{
+	if (rule->kind == GD_WHEN_SCHEDULE)
+		return GD_SPOOL_PERIODIC;
+	if (rule->kind == GD_WHEN_EVENT)
+		return GD_SPOOL_CRASH;
+	return GD_SPOOL_ALERT;
+}
+
+static const char *trigger_of(const struct gd_rule *rule)
+{
+	static const char *const names[] = {
+		[GD_WHEN_METRIC] = "rule",
+		[GD_WHEN_ALERT] = "alert",
+		[GD_WHEN_EVENT] = "event",
+		[GD_WHEN_SCHEDULE] = "schedule",
+	};
+	return names[rule->kind];
+}
+
+static bool near_oom(const struct gd_rule *rule)
+{
+	return rule->kind == GD_WHEN_EVENT &&
+	       (rule->event == GD_EVENT_MEMORY_HIGH || rule->event == GD_EVENT_MEMORY_MAX ||
+	        rule->event == GD_EVENT_OOM);
+}
+
+/* What is known of a process that ended.  The watcher is not its parent: the status is systemd's to say. */
+static void put_exit(const struct gd_process *p, int64_t now_ns, struct gd_buf *to)
+{
+	struct gd_json json = GD_JSON_INIT(to);
+	gd_json_object(&json, NULL);
+	gd_json_i64(&json, "pid", p->info.id.pid);
+	gd_json_u64(&json, "start_ticks", p->info.id.start_ticks);
+	gd_json_string(&json, "comm", p->info.comm);
+	gd_json_i64(&json, "watched_s", (p->gone_ns - p->seen_ns) / SECOND);
+	gd_json_i64(&json, "ended_before_s", (now_ns - p->gone_ns) / SECOND);
+	gd_json_object_end(&json);
+	gd_json_line_end(&json);
+}
+
+void gd_agent_fired(void *arg, const struct gd_fired *fired)
+{
+	struct gd_agent *agent = arg;
+	const struct gd_rule *rule = fired->rule;
+	struct gd_hook_verdict verdict;
+	GD_BUF struct gd_buf exit_json = GD_BUF_INIT(1000);
+	struct gd_ask ask = {
+		.rule = rule,
+		.service = (uint32_t)rule->service,
+		.trigger = trigger_of(rule),
+		.reason = fired->why,
+		.subject = fired->subject,
+		.profile = fired->degraded ? GD_PROFILE_LIGHT : (enum gd_profile)rule->profile,
+		.class = class_of(rule),
+		.deadline_ns = near_oom(rule) ? MEMORY_DEADLINE_NS : 0,
+		.gone = rule->kind == GD_WHEN_EVENT && rule->event == GD_EVENT_GONE,
+	};
+	if (ask.gone) {
+		const struct gd_process *p = gd_watched_find(&agent->watched, &fired->subject);
+		if (p == NULL || p->gone_ns == 0)
+			p = gd_watched_last_gone(&agent->watched, ask.service, 1);
+		if (p != NULL) {
+			put_exit(p, fired->at_ns, &exit_json);
+			ask.exit_json = gd_buf_str(&exit_json);
+		}
+	}
+	gd_agent_ask(agent, &ask, &verdict);
+}
+
+void gd_agent_hook_trigger(void *arg, const struct gd_hook_trigger *trigger,
+                           struct gd_hook_verdict *verdict)
+{
+	struct gd_agent *agent = arg;
+	const struct gd_rule *rule = &agent->policy->rules[trigger->rule];
+	const struct gd_process *p = gd_watched_main_of(&agent->watched, (uint32_t)rule->service);
+	bool degraded = false;
+	if (rule->has_unless && p != NULL) {
+		double value = p->last[rule->unless.metric];
+		degraded = rule->unless.below ? value < rule->unless.level
+		                              : value > rule->unless.level;
+	}
+	struct gd_ask ask = {
+		.rule = rule,
+		.service = (uint32_t)rule->service,
+		.trigger = "alert",
+		.reason = trigger->reason,
+		.fingerprint = trigger->fingerprint[0] != '\0' ? trigger->fingerprint : NULL,
+		.starts_at = trigger->starts_at[0] != '\0' ? trigger->starts_at : NULL,
+		.profile = degraded ? GD_PROFILE_LIGHT : (enum gd_profile)rule->profile,
+		.class = GD_SPOOL_ALERT,
+	};
+	gd_agent_ask(agent, &ask, verdict);
+}
+
+/* --- by hand ---------------------------------------------------------------------------------- */
+
+static uint32_t service_of_unit(const struct gd_policy *policy, const char *unit)
+{
+	for (size_t i = 0; i < policy->n_services; i++)
+		if (policy->services[i].match.unit != NULL &&
+		    fnmatch(policy->services[i].match.unit, unit, 0) == 0)
+			return (uint32_t)i;
+	return UINT32_MAX;
+}
+
+static uint32_t service_by_name(const struct gd_policy *policy, const char *name)
+{
+	for (size_t i = 0; i < policy->n_services; i++)
+		if (strcmp(policy->services[i].name, name) == 0)
+			return (uint32_t)i;
+	return UINT32_MAX;
+}
+
+/* A pid that is watched brings its timeline along. */
+static void name_process(struct gd_agent *agent, int32_t pid, struct gd_ask *ask)
+{
+	ask->subject.pid = pid;
+	for (const struct gd_process *p = agent->watched.first; p != NULL; p = p->next)
+		if (p->gone_ns == 0 && p->info.id.pid == pid) {
+			ask->subject = p->info.id;
+			ask->service = p->info.service;
+		}
+}
+
+void gd_agent_control_capture(void *arg, const struct gd_control_capture *request,
+                              uint64_t waiter, struct gd_control_verdict *verdict)
+{
+	struct gd_agent *agent = arg;
+	struct gd_hook_verdict answer = { .verdict = GD_VERDICT_NO_TARGET };
+	bool failed = strcmp(request->trigger, "unit") == 0;
+	struct gd_ask ask = {
+		.service = UINT32_MAX,
+		.trigger = failed ? "unit" : "manual",
+		.reason = request->reason,
+		.exit_json = request->exit_json[0] != '\0' ? request->exit_json : NULL,
+		.profile = (enum gd_profile)request->profile,
+		.class = failed ? GD_SPOOL_CRASH : GD_SPOOL_MANUAL,
+		.waiter = waiter,
+	};
+	if (request->unit[0] != '\0')
+		ask.service = service_of_unit(agent->policy, request->unit);
+	else if (request->service[0] != '\0')
+		ask.service = service_by_name(agent->policy, request->service);
+	if (request->pid > 0)
+		name_process(agent, request->pid, &ask);
+	if (failed && ask.service != UINT32_MAX)
+		ask.gone = gd_watched_last_gone(&agent->watched, ask.service,
+		                                gd_clock_now().boottime_ns - FAILURE_WINDOW_NS) !=
+		           NULL;
+	if (request->pid == 0 && ask.service == UINT32_MAX)
+		(void)snprintf(answer.why, sizeof(answer.why),
+		               "no service of the policy means %s \"%.100s\"",
+		               request->unit[0] != '\0' ? "unit" : "service",
+		               request->unit[0] != '\0' ? request->unit : request->service);
+	else
+		gd_agent_ask(agent, &ask, &answer);
+	verdict->verdict = (uint32_t)answer.verdict;
+	memcpy(verdict->id, answer.id, sizeof(verdict->id));
+	memcpy(verdict->why, answer.why, sizeof(verdict->why));
+}
+
+void gd_agent_capture_all(struct gd_agent *agent)
+{
+	for (const struct gd_process *p = agent->watched.first; p != NULL; p = p->next) {
+		struct gd_hook_verdict verdict;
+		struct gd_ask ask = {
+			.service = p->info.service,
+			.trigger = "signal",
+			.reason = "SIGUSR1 to the agent: all watched processes",
+			.subject = p->info.id,
+			.profile = GD_PROFILE_LIGHT,
+			.class = GD_SPOOL_MANUAL,
+		};
+		if (p->gone_ns == 0)
+			gd_agent_ask(agent, &ask, &verdict);
+	}
+}
+
+/* --- baselines --------------------------------------------------------------------------------- */
+
+static bool wants_baseline(const struct gd_policy *policy, size_t service)
+{
+	for (size_t i = 0; i < policy->n_rules; i++)
+		if (policy->rules[i].service == service && policy->rules[i].baseline)
+			return true;
+	return false;
+}
+
+/* No rule of its service is pending or has fired. */
+static bool is_calm(const struct gd_agent *agent, const struct gd_process *p)
+{
+	for (size_t i = 0; i < agent->policy->n_rules; i++) {
+		const struct gd_rule *rule = &agent->policy->rules[i];
+		if (rule->service == p->info.service && rule->kind == GD_WHEN_METRIC &&
+		    strcmp(gd_engine_state(agent->engine, rule, p->info.id), "armed") != 0)
+			return false;
+	}
+	return true;
+}
+
+void gd_agent_baselines(struct gd_agent *agent, int64_t now_ns)
+{
+	for (size_t i = 0; i < agent->policy->n_services; i++) {
+		struct gd_agent_baseline *baseline = &agent->baselines[i];
+		const struct gd_process *p;
+		if (!wants_baseline(agent->policy, i) ||
+		    (baseline->taken_ns != 0 && now_ns - baseline->taken_ns < BASELINE_EVERY_NS))
+			continue;
+		p = gd_watched_main_of(&agent->watched, (uint32_t)i);
+		if (p == NULL || now_ns - p->seen_ns < BASELINE_AGE_NS || !is_calm(agent, p))
+			continue;
+		struct gd_hook_verdict verdict;
+		struct gd_ask ask = {
+			.service = (uint32_t)i,
+			.trigger = "schedule",
+			.reason = "baseline: a good time to compare with",
+			.subject = p->info.id,
+			.profile = GD_PROFILE_LIGHT,
+			.class = GD_SPOOL_PERIODIC,
+		};
+		gd_agent_ask(agent, &ask, &verdict);
+		/* Refused (no space): not every second again. */
+		baseline->taken_ns = now_ns;
+	}
+}
