@@ -312,7 +312,9 @@ integration := \
 	tests/integration/archive_by_hand.sh \
 	tests/integration/archive_damage.sh \
 	tests/integration/demo.sh \
-	tests/integration/kill.sh
+	tests/integration/install.sh \
+	tests/integration/kill.sh \
+	tests/integration/units.sh
 
 # Programs with a known state for tests to look at: tests/victims/<name>.c, and tests/victims/<name>/
 # built by each Go release of tests/victims/releases.
@@ -715,7 +717,7 @@ define stage
 endef
 deb: all
 	$(call stage,$(out)/deb/godiag)
-	@BUILD='$(out)' VERSION='$(VERSION)' bash systemd/deb.sh
+	@bash systemd/deb.sh $(out)/deb/godiag $(VERSION) $(out)
 
 # The units as they would be installed: no directive that this systemd does not know, and an exposure
 # (in tenths) that only gets smaller.

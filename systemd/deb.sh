@@ -1,46 +1,49 @@
 #!/bin/bash
-# make deb: BUILD/deb/godiag is an installation below prefix=/usr; this adds what makes it a Debian
-# package for the release and architecture that it was built on, and writes
-# BUILD/godiag_VERSION_ARCHITECTURE.deb.  Needs dpkg-dev, nothing of debhelper.
+# deb.sh ROOT VERSION DIR (make deb): ROOT is an installation with prefix=/usr; this adds what makes it
+# a Debian package for the release and architecture that it was built on, and writes
+# DIR/godiag_VERSION_ARCHITECTURE.deb.  Needs dpkg-dev, nothing of debhelper.
 #
 # The maintainer scripts make users and directories (systemd-sysusers, systemd-tmpfiles) and reload
 # systemd.  They start nothing that was not running, write no sysctl, and never touch core_pattern.
 set -eu
-cd "$BUILD/deb"
 for tool in dpkg-deb dpkg-shlibdeps; do
 	command -v $tool >/dev/null || {
 		echo "make deb: $tool is missing (package dpkg-dev)" >&2
 		exit 1
 	}
 done
-root=$PWD/godiag
+root=$(cd "$1" && pwd)
+version=$2
+dir=$(cd "$3" && pwd)
 arch=$(dpkg --print-architecture)
 
 doc=$root/usr/share/doc/godiag
 mkdir -p "$doc"
-if compgen -G "$OLDPWD/policies/examples/*.yaml" >/dev/null; then
+examples=$(dirname "$0")/../policies/examples
+if [ -d "$examples" ]; then
 	mkdir -p "$doc/examples"
-	install -m 644 "$OLDPWD"/policies/examples/*.yaml "$doc/examples/"
+	install -m 644 "$examples"/*.yaml "$doc/examples/"
 fi
 find "$root/usr/share/man" -type f ! -name '*.gz' -exec gzip -9n {} +
-# Debug information stays with the build, where godiag_VERSION.debug can be asked for it.
-objcopy --only-keep-debug "$root/usr/bin/godiag" "godiag_$VERSION.debug"
+# Debug information stays with the build.
 strip --strip-unneeded --remove-section=.comment "$root/usr/bin/godiag"
 
 # What the binary needs, with the versions whose symbols it uses.
-rm -rf scratch && mkdir -p scratch/debian
-printf 'Source: godiag\n\nPackage: godiag\nArchitecture: any\n' >scratch/debian/control
-depends=$(cd scratch && dpkg-shlibdeps -O --ignore-missing-info "$root/usr/bin/godiag" 2>shlibdeps.log |
+scratch=$(mktemp -d "$dir/deb.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+mkdir "$scratch/debian"
+printf 'Source: godiag\n\nPackage: godiag\nArchitecture: any\n' >"$scratch/debian/control"
+depends=$(cd "$scratch" && dpkg-shlibdeps -O --ignore-missing-info "$root/usr/bin/godiag" 2>shlibdeps.log |
 	sed -n 's/^shlibs:Depends=//p') || depends=
 [ -n "$depends" ] || {
-	cat scratch/shlibdeps.log >&2
+	cat "$scratch/shlibdeps.log" >&2
 	exit 1
 }
 
 mkdir -p "$root/DEBIAN"
 cat >"$root/DEBIAN/control" <<END
 Package: godiag
-Version: $VERSION
+Version: $version
 Architecture: $arch
 Maintainer: godiag developers <godiag@localhost>
 Installed-Size: $(du -ks --exclude=DEBIAN "$root" | cut -f1)
@@ -102,7 +105,6 @@ END
 chmod 755 "$root"/DEBIAN/p*
 (cd "$root" && find usr -type f -exec md5sum {} + >DEBIAN/md5sums)
 
-deb=godiag_${VERSION}_$arch.deb
-dpkg-deb --root-owner-group -Zxz --build "$root" "../$deb" >/dev/null
-rm -rf scratch
-echo "$(cd .. && pwd)/$deb"
+deb=$dir/godiag_${version}_$arch.deb
+dpkg-deb --root-owner-group -Zxz --build "$root" "$deb" >/dev/null
+echo "$deb"
