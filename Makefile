@@ -67,9 +67,22 @@ archive := \
 	archive/verify.c
 
 policies := \
+	policies/document.c \
 	policies/engine.c \
 	policies/engine_machine.c \
 	policies/engine_why.c \
+	policies/finding.c \
+	policies/match.c \
+	policies/metric.c \
+	policies/nearest.c \
+	policies/policy.c \
+	policies/policy_files.c \
+	policies/policy_host.c \
+	policies/policy_reader.c \
+	policies/policy_rule.c \
+	policies/policy_service.c \
+	policies/policy_value.c \
+	policies/policy_when.c \
 	policies/sampling.c
 
 golang := \
@@ -276,8 +289,11 @@ tests := \
 	tests/test_target_stat.c \
 	tests/test_target_target.c \
 	tests/test_target_threads.c \
+	tests/test_uploader_journal.c \
 	tests/test_uploader_place.c \
+	tests/test_uploader_retention.c \
 	tests/test_uploader_sigv4.c \
+	tests/test_uploader_spool.c \
 	tests/test_uploader_uploader.c
 
 # Tests which make the n-th malloc, read, write... fail: linked with tests/fault.c (see tests/fault.h).
@@ -305,7 +321,7 @@ truth := tests/kept.c tests/loopback.c tests/pprof_lines.c tests/stacks.c tests/
 	tests/truth.c tests/truth_stacks.c
 
 # And what some of them share.
-shared := tests/archives.c tests/fault.c tests/s3_server.c
+shared := tests/archives.c tests/fault.c tests/s3_server.c tests/spools.c
 
 # Scripts around the real programs: exit 0 passed, 77 skipped.
 integration := \
@@ -424,7 +440,7 @@ endif
 CFLAGS ?= -O2 -g
 LDFLAGS ?=
 
-packages := libdw libelf libunwind-generic libunwind libarchive libzstd zlib libcurl libcrypto libseccomp jansson
+packages := libdw libelf libunwind-generic libunwind libarchive libzstd zlib libcurl libcrypto libseccomp jansson yaml-0.1
 
 warnings := -Wall -Wextra -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wundef \
 	-Wvla -Wpointer-arith -Wcast-qual -Wwrite-strings -Wconversion -Wswitch-enum \
@@ -568,6 +584,7 @@ $(VICTIMS)/versitygw:
 $(patsubst %.c,$(out)/%,$(filter tests/test_golang_%,$(tests))): $(go_harness:%.c=$(out)/%.o)
 $(out)/tests/test_golang_gauges: $(out)/tests/loopback.o
 $(out)/tests/test_uploader_uploader: $(out)/tests/s3_server.o
+$(patsubst %.c,$(out)/%,$(filter tests/test_uploader_spool%,$(tests))): $(out)/tests/spools.o
 $(out)/tests/test_uploader_uploader.ok: | $(VICTIMS)/versitygw
 
 $(fuzzers:%=$(out)/tests/fuzz/fuzz_%): $(out)/tests/fuzz/fuzz_%: $(out)/tests/fuzz/fuzz_%.o \

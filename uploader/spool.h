@@ -7,9 +7,18 @@
  *	DIR/quarantine/  what could not be trusted after a crash
  *	DIR/journal      append only; a line per event with length and CRC32C, fdatasync'ed
  *
- * One process has it open (a lock on the journal): the broker, or `godiag upload` without one.  Its
- * state is the directories; the journal explains them.  Killed at any point, the next open brings
- * both together again: nothing torn is ever listed, nothing acknowledged is ever lost.
+ * One process has it open (a lock that its children do not inherit): the broker, or `godiag upload`
+ * without one.  Its state is the directories; the journal explains them.  Killed at any point, the
+ * next open brings both together again: nothing torn is ever listed, nothing acknowledged is ever lost.
+ *
+ * Lines of the journal, times in nanoseconds since 1970:
+ *	B ID CLASS                              a capture began
+ *	A ID TIME WHY                           and gave up, or died
+ *	C ID CLASS TIME BYTES DIGEST NAME       sealed as ready/NAME
+ *	F ID ATTEMPTS TIME WHY                  an upload failed
+ *	U ID TIME LOCATION                      uploaded and verified there; then moved to done/
+ *	D ID TIME WHY                           to be deleted, or found deleted by somebody
+ *	T UPLOADED FAILED                       totals so far; ends a compaction
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -38,6 +47,7 @@ struct gd_spool_item {
 	int64_t sealed_realtime_ns;
 	unsigned attempts;   /* uploads that failed so far */
 	char last_error[200];
+	const char *location; /* where it was uploaded to; NULL; valid until the next change */
 };
 
 struct gd_spool;
@@ -52,6 +62,9 @@ struct gd_spool_recovery {
 	bool rebuilt;         /* the journal was damaged, put aside and written anew */
 };
 
+/* The classes' names, from a snapshot's trigger ("rule", "schedule", "event"...) or by hand. */
+enum gd_spool_class gd_spool_class_of(const char *trigger);
+
 /*
  * Makes what is missing (0700).  -EPERM: the directory is a symlink, not ours or writable for others;
  * -EBUSY: another process has it.
@@ -63,9 +76,16 @@ void gd_spool_close(struct gd_spool *spool); /* NULL allowed */
 /* DIR/ready: where captures are sealed into. */
 const char *gd_spool_ready(const struct gd_spool *spool);
 
+/*
+ * Every change is on the disk before it returns.  Negative: it could not be recorded (-ENOSPC, -EIO);
+ * the next call tries to write the journal anew.
+ */
 int gd_spool_begin(struct gd_spool *spool, const char *id, enum gd_spool_class class,
                    struct gd_error *err);
-/* Sealed as ready/<name>. */
+/*
+ * Sealed as ready/<name>.  When only the record fails, the archive stays in the spool all the same: it
+ * is listed, uploaded, and adopted by the next open.
+ */
 int gd_spool_commit(struct gd_spool *spool, const char *id, const char *name, const char *digest,
                     uint64_t bytes, struct gd_error *err);
 int gd_spool_abort(struct gd_spool *spool, const char *id, const char *why, struct gd_error *err);
@@ -83,7 +103,7 @@ int gd_spool_failed(struct gd_spool *spool, const char *id, const char *why,
 struct gd_spool_keep { /* 0: no limit */
 	uint64_t age_ns, count, bytes; /* of done/, and of ready/ when nothing uploads (`local`) */
 	uint64_t spool_bytes;          /* ready + done together never above this */
-	double free_ratio;             /* of the file system */
+	double free_ratio;             /* of the file system stays free; <= 0: no floor */
 	bool local;                    /* no place to upload to: ready/ is where archives live */
 };
 struct gd_spool_pruned {
@@ -91,7 +111,10 @@ struct gd_spool_pruned {
 	uint64_t bytes;
 	unsigned n_unsent; /* of these, never uploaded: only to keep within spool_bytes or the floor */
 };
-/* Done ones first, oldest first; unsent ones only for space, periodic first, crashes last. */
+/*
+ * Done ones first, oldest first, then what is in quarantine; unsent ones only for space, periodic
+ * first, crashes last, and for the floor only when that reaches it.
+ */
 int gd_spool_prune(struct gd_spool *spool, const struct gd_spool_keep *keep,
                    const struct gd_clock *now, struct gd_spool_pruned *ret, struct gd_error *err);
 

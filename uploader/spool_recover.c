@@ -1,0 +1,471 @@
+/*
+ * After any death: the journal is read into memory, each file of ready/ and done/ is laid beside its
+ * line, and what has no partner is settled.
+ *
+ *	line, no file       lost: somebody deleted it              D
+ *	file, no line       sealed, and killed before the line     C when it verifies, else quarantine
+ *	C, other size       not what was sealed                    quarantine, D
+ *	U, still in ready/  killed before the move                 moved
+ *	D, still there      killed before the deletion             deleted
+ *	B alone             killed while capturing                 A
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "uploader/spool_state.h"
+
+struct recovery {
+	struct gd_spool *spool;
+	struct gd_spool_recovery found;
+	int trouble;           /* -ENOMEM, -E2BIG while lines were read */
+	char **dropped;        /* names that a D line took out of the list */
+	size_t n_dropped;
+	bool *here;            /* of each item: its file was seen */
+	char **orphans;        /* "r" or "d" and the name */
+	size_t n_orphans;
+};
+
+static void recovery_deinit(struct recovery *rec)
+{
+	for (size_t i = 0; i < rec->n_dropped; i++)
+		free(rec->dropped[i]);
+	for (size_t i = 0; i < rec->n_orphans; i++)
+		free(rec->orphans[i]);
+	free(rec->dropped);
+	free(rec->orphans);
+	free(rec->here);
+}
+
+static int push(char ***list, size_t *n, char where, const char *name)
+{
+	char *copy;
+	if (*n >= GD_SPOOL_ITEMS_MAX)
+		return -E2BIG;
+	char **longer = realloc(*list, (*n + 1) * sizeof(**list));
+	if (longer == NULL)
+		return -ENOMEM;
+	*list = longer;
+	if (asprintf(&copy, "%c%s", where, name) < 0)
+		return -ENOMEM;
+	longer[(*n)++] = copy;
+	return 0;
+}
+
+/* --- the lines ----------------------------------------------------------------------------- */
+
+/* The next word; false when there is none or it is too long. */
+static bool take_word(const char **p, char *to, size_t size)
+{
+	size_t n = strcspn(*p, " ");
+	if (n == 0 || n >= size)
+		return false;
+	memcpy(to, *p, n);
+	to[n] = '\0';
+	*p += n;
+	*p += **p == ' ';
+	return true;
+}
+
+static bool take_u64(const char **p, uint64_t *ret)
+{
+	char word[24];
+	const char *end;
+	return take_word(p, word, sizeof(word)) && gd_text_u64(word, &end, 10, ret) && *end == '\0';
+}
+
+static bool take_time(const char **p, int64_t *ret)
+{
+	uint64_t value;
+	if (!take_u64(p, &value) || value > INT64_MAX)
+		return false;
+	*ret = (int64_t)value;
+	return true;
+}
+
+static bool take_class(const char **p, enum gd_spool_class *ret)
+{
+	char word[16];
+	if (!take_word(p, word, sizeof(word)))
+		return false;
+	for (unsigned i = 0; i < GD_SPOOL_CLASSES; i++)
+		if (strcmp(word, gd_spool_class_names[i]) == 0) {
+			*ret = (enum gd_spool_class)i;
+			return true;
+		}
+	return false;
+}
+
+static void on_begin(struct recovery *rec, const char *id, const char *rest)
+{
+	enum gd_spool_class class;
+	if (!take_class(&rest, &class) || gd_spool_find(rec->spool, id) != NULL ||
+	    gd_spool_find_begun(rec->spool, id) != NULL)
+		return;
+	(void)gd_spool_add_begun(rec->spool, id, class, NULL);
+}
+
+static void on_commit(struct recovery *rec, const char *id, const char *rest)
+{
+	struct gd_spool_item item = { .attempts = 0 };
+	(void)snprintf(item.id, sizeof(item.id), "%s", id);
+	if (!take_class(&rest, &item.class) || !take_time(&rest, &item.sealed_realtime_ns) ||
+	    !take_u64(&rest, &item.bytes) || !take_word(&rest, item.digest, sizeof(item.digest)) ||
+	    !gd_spool_is_name(rest))
+		return;
+	if (strcmp(item.digest, "-") == 0)
+		item.digest[0] = '\0';
+	(void)snprintf(item.name, sizeof(item.name), "%s", rest);
+	gd_spool_remove_begun(rec->spool, id);
+	int r = gd_spool_insert(rec->spool, &item, NULL);
+	if (r < 0 && r != -EEXIST) /* again: the line was written twice around a compaction */
+		rec->trouble = r;
+}
+
+static void on_uploaded(struct recovery *rec, const char *id, const char *rest)
+{
+	struct gd_spool_item *item = gd_spool_find(rec->spool, id);
+	int64_t when;
+	if (!take_time(&rest, &when))
+		return;
+	rec->spool->uploaded_total++;
+	if (item == NULL)
+		return;
+	item->uploaded = true;
+	item->last_error[0] = '\0';
+	if (gd_spool_set_location(item, rest) < 0)
+		rec->trouble = -ENOMEM;
+}
+
+static void on_failed(struct recovery *rec, const char *id, const char *rest)
+{
+	struct gd_spool_item *item = gd_spool_find(rec->spool, id);
+	uint64_t attempts;
+	int64_t when;
+	if (!take_u64(&rest, &attempts) || !take_time(&rest, &when))
+		return;
+	rec->spool->failed_total++;
+	if (item == NULL)
+		return;
+	item->attempts = attempts < UINT32_MAX ? (unsigned)attempts : UINT32_MAX;
+	(void)snprintf(item->last_error, sizeof(item->last_error), "%.199s", rest);
+}
+
+static void on_dropped(struct recovery *rec, const char *id)
+{
+	struct gd_spool_item *item = gd_spool_find(rec->spool, id);
+	if (item == NULL)
+		return;
+	int r = push(&rec->dropped, &rec->n_dropped, 'D', item->name);
+	if (r < 0)
+		rec->trouble = r;
+	gd_spool_remove(rec->spool, item);
+}
+
+static void on_line(void *arg, const char *text)
+{
+	struct recovery *rec = arg;
+	char id[64];
+	if (text[1] != ' ')
+		return;
+	const char *p = text + 2;
+	if (text[0] == 'T') {
+		uint64_t uploaded;
+		uint64_t failed;
+		if (take_u64(&p, &uploaded) && take_u64(&p, &failed)) {
+			rec->spool->uploaded_total = uploaded;
+			rec->spool->failed_total = failed;
+		}
+		return;
+	}
+	if (!take_word(&p, id, sizeof(id)) || !gd_spool_is_id(id))
+		return;
+	switch (text[0]) {
+	case 'B':
+		on_begin(rec, id, p);
+		break;
+	case 'C':
+		on_commit(rec, id, p);
+		break;
+	case 'U':
+		on_uploaded(rec, id, p);
+		break;
+	case 'F':
+		on_failed(rec, id, p);
+		break;
+	case 'A':
+		gd_spool_remove_begun(rec->spool, id);
+		break;
+	case 'D':
+		on_dropped(rec, id);
+		break;
+	default: /* of a later version */
+		break;
+	}
+}
+
+/* --- the files ----------------------------------------------------------------------------- */
+
+static bool was_dropped(const struct recovery *rec, const char *name)
+{
+	for (size_t i = 0; i < rec->n_dropped; i++)
+		if (strcmp(rec->dropped[i] + 1, name) == 0)
+			return true;
+	return false;
+}
+
+static struct gd_spool_item *find_name(const struct gd_spool *spool, const char *name)
+{
+	for (size_t i = 0; i < spool->n_items; i++)
+		if (strcmp(spool->items[i].name, name) == 0)
+			return &spool->items[i];
+	return NULL;
+}
+
+static int put_aside(struct recovery *rec, int dir_fd, const char *name, struct gd_error *err)
+{
+	int r = gd_spool_quarantine(rec->spool, dir_fd, name, err);
+	rec->found.quarantined += r == 0;
+	return r;
+}
+
+/* A file whose line we have. */
+static int settle(struct recovery *rec, bool in_done, struct gd_spool_item *item,
+                  const struct stat *st, struct gd_error *err)
+{
+	struct gd_spool *spool = rec->spool;
+	bool *here = &rec->here[item - spool->items];
+	int dir_fd = in_done ? spool->done_fd : spool->ready_fd;
+	if (*here || !S_ISREG(st->st_mode) || (uint64_t)st->st_size != item->bytes)
+		return put_aside(rec, dir_fd, item->name, err);
+	*here = true;
+	if (in_done) {
+		item->uploaded = true; /* it got there by a U line, whatever became of that */
+		return 0;
+	}
+	if (item->uploaded &&
+	    renameat(spool->ready_fd, item->name, spool->done_fd, item->name) < 0)
+		return gd_fail_errno(err, -errno, "moving %.150s to done/", item->name);
+	return 0;
+}
+
+static int look_at(struct recovery *rec, bool in_done, const char *name, struct gd_error *err)
+{
+	struct gd_spool *spool = rec->spool;
+	int dir_fd = in_done ? spool->done_fd : spool->ready_fd;
+	struct stat st;
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return gd_fail_errno(err, -errno, "%.200s", name);
+	/* An output file of one who was killed, where the file system knows no O_TMPFILE. */
+	if (strncmp(name, ".godiag-", 8) == 0 && S_ISREG(st.st_mode)) {
+		(void)unlinkat(dir_fd, name, 0);
+		return 0;
+	}
+	if (!gd_spool_is_name(name))
+		return put_aside(rec, dir_fd, name, err);
+	struct gd_spool_item *item = find_name(spool, name);
+	if (item != NULL)
+		return settle(rec, in_done, item, &st, err);
+	if (was_dropped(rec, name)) {
+		if (unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT)
+			return gd_fail_errno(err, -errno, "%.200s", name);
+		return 0;
+	}
+	int r = push(&rec->orphans, &rec->n_orphans, in_done ? 'd' : 'r', name);
+	return r < 0 ? gd_fail_errno(err, r, "%.200s", name) : 0;
+}
+
+static int scan(struct recovery *rec, bool in_done, struct gd_error *err)
+{
+	int fd = openat(in_done ? rec->spool->done_fd : rec->spool->ready_fd, ".",
+	                O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	GD_CLOSEDIR DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
+	if (stream == NULL) {
+		int code = -errno;
+		if (fd >= 0)
+			(void)close(fd);
+		return gd_fail_errno(err, code, "reading the spool");
+	}
+	int r = 0;
+	const struct dirent *entry;
+	while (r == 0 && (entry = readdir(stream)) != NULL)
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			r = look_at(rec, in_done, entry->d_name, err);
+	return r;
+}
+
+static int count_quarantine(struct gd_spool *spool)
+{
+	int fd = openat(spool->quarantine_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	GD_CLOSEDIR DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
+	if (stream == NULL) {
+		if (fd >= 0)
+			(void)close(fd);
+		return -EIO;
+	}
+	const struct dirent *entry;
+	while ((entry = readdir(stream)) != NULL) {
+		struct stat st;
+		if (entry->d_name[0] == '.' ||
+		    fstatat(spool->quarantine_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		spool->n_quarantined++;
+		spool->quarantined_bytes += S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+	}
+	return 0;
+}
+
+/* --- those without a partner --------------------------------------------------------------- */
+
+/* 0: adopted or put aside. */
+static int adopt(struct recovery *rec, const char *orphan, struct gd_error *err)
+{
+	struct gd_spool *spool = rec->spool;
+	bool in_done = orphan[0] == 'd';
+	const char *name = orphan + 1;
+	int dir_fd = in_done ? spool->done_fd : spool->ready_fd;
+	struct gd_spool_facts facts;
+	struct stat st;
+	int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 && errno != ELOOP && errno != ENXIO)
+		return gd_fail_errno(err, -errno, "%.200s", name);
+	if (fd < 0)
+		return put_aside(rec, dir_fd, name, err);
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		(void)close(fd);
+		return put_aside(rec, dir_fd, name, err);
+	}
+	int r = gd_spool_examine(fd, &facts, err);
+	if (r == -ENOMEM || r == -EMFILE)
+		return gd_error_wrap(err, r, "%.100s", name); /* says nothing about the file */
+	if (r < 0 || gd_spool_find(spool, facts.id) != NULL)
+		return put_aside(rec, dir_fd, name, err);
+
+	const struct gd_spool_begun *begun = gd_spool_find_begun(spool, facts.id);
+	struct gd_spool_item item = {
+		.bytes = (uint64_t)st.st_size,
+		.class = begun != NULL ? begun->class : gd_spool_class_of(facts.trigger),
+		.uploaded = in_done,
+		.sealed_realtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
+	};
+	(void)snprintf(item.id, sizeof(item.id), "%s", facts.id);
+	(void)snprintf(item.name, sizeof(item.name), "%s", name);
+	(void)snprintf(item.digest, sizeof(item.digest), "%s", facts.digest);
+	r = gd_spool_insert(spool, &item, err);
+	if (r < 0)
+		return r;
+	gd_spool_remove_begun(spool, facts.id);
+	rec->found.adopted++;
+	r = gd_spool_record_commit(spool, &item, err);
+	if (r == 0 && in_done)
+		r = gd_spool_record(spool, err, "U %s %" PRId64 " -", item.id,
+		                    item.sealed_realtime_ns);
+	return r;
+}
+
+/* Lines without a file.  From the end, because items are taken out. */
+static int drop_lost(struct recovery *rec, struct gd_error *err)
+{
+	struct gd_spool *spool = rec->spool;
+	int r = 0;
+	for (size_t i = spool->n_items; i > 0 && r == 0; i--) {
+		struct gd_spool_item *item = &spool->items[i - 1];
+		if (rec->here[i - 1])
+			continue;
+		char id[64];
+		(void)snprintf(id, sizeof(id), "%s", item->id);
+		gd_spool_remove(spool, item);
+		rec->found.lost++;
+		r = gd_spool_record(spool, err, "D %s %" PRId64 " its file was gone", id,
+		                    gd_clock_now().realtime_ns);
+	}
+	return r;
+}
+
+static int abort_begun(struct recovery *rec, struct gd_error *err)
+{
+	int r = 0;
+	while (rec->spool->n_begun > 0 && r == 0) {
+		char id[64];
+		(void)snprintf(id, sizeof(id), "%s", rec->spool->begun[0].id);
+		gd_spool_remove_begun(rec->spool, id);
+		rec->found.aborted++;
+		r = gd_spool_record(rec->spool, err, "A %s %" PRId64 " the agent died", id,
+		                    gd_clock_now().realtime_ns);
+	}
+	return r;
+}
+
+/* The damaged journal stays for whoever wants to know; its good lines were used. */
+static int keep_damaged(struct recovery *rec, struct gd_error *err)
+{
+	char name[64];
+	(void)snprintf(name, sizeof(name), "journal.%" PRId64, gd_clock_now().realtime_ns);
+	if (linkat(rec->spool->dir_fd, "journal", rec->spool->quarantine_fd, name, 0) < 0)
+		return gd_fail_errno(err, -errno, "keeping the damaged journal");
+	rec->found.rebuilt = true;
+	return 0;
+}
+
+static int read_lines(struct recovery *rec, struct gd_error *err)
+{
+	struct gd_journal_found found;
+	int r = gd_journal_open(rec->spool->dir_fd, "journal", on_line, rec,
+	                        &rec->spool->journal, &found, err);
+	if (r < 0)
+		return r;
+	if (rec->trouble < 0)
+		return gd_fail_errno(err, rec->trouble, "journal");
+	rec->found.torn_tail = found.torn_tail;
+	return found.damaged ? keep_damaged(rec, err) : 0;
+}
+
+int gd_spool_recover(struct gd_spool *spool, struct gd_spool_recovery *ret, struct gd_error *err)
+{
+	GD_CLEANUP(recovery_deinit) struct recovery rec = { .spool = spool };
+	int r = read_lines(&rec, err);
+	if (r < 0)
+		return r;
+	rec.here = calloc(spool->n_items + 1, sizeof(*rec.here));
+	if (rec.here == NULL)
+		return gd_fail_errno(err, -ENOMEM, "spool");
+	r = scan(&rec, true, err);
+	if (r == 0)
+		r = scan(&rec, false, err);
+	if (r == 0)
+		r = drop_lost(&rec, err);
+	for (size_t i = 0; i < rec.n_orphans && r == 0; i++)
+		r = adopt(&rec, rec.orphans[i], err);
+	if (r == 0)
+		r = abort_begun(&rec, err);
+	if (r == 0 && spool->journal.broken)
+		r = gd_spool_rewrite(spool, err);
+	if (r == 0)
+		r = count_quarantine(spool);
+	if (r < 0)
+		return r;
+	*ret = rec.found;
+	return 0;
+}
+
+int gd_spool_quarantine(struct gd_spool *spool, int from_fd, const char *name,
+                        struct gd_error *err)
+{
+	char to[300];
+	(void)snprintf(to, sizeof(to), "%.255s", name[0] == '.' ? name + 1 : name);
+	for (unsigned i = 1; i < 1000; i++) {
+		if (renameat2(from_fd, name, spool->quarantine_fd, to, RENAME_NOREPLACE) == 0)
+			return 0;
+		if (errno != EEXIST)
+			break;
+		(void)snprintf(to, sizeof(to), "%u.%.250s", i, name);
+	}
+	return gd_fail_errno(err, -errno, "putting %.150s aside", name);
+}
