@@ -10,6 +10,7 @@
 
 int gd_cli_agent(int argc, char **argv);
 int gd_cli_capture(int argc, char **argv);
+int gd_cli_check(int argc, char **argv);
 int gd_cli_doctor(int argc, char **argv);
 int gd_cli_enable(int argc, char **argv);
 int gd_cli_extract(int argc, char **argv);

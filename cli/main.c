@@ -20,6 +20,7 @@ static const struct command {
 	{ "list", NULL, gd_cli_list, "archives of a directory, or the artifacts of an archive" },
 	{ "extract", NULL, gd_cli_extract, "write artifacts of an archive to files or stdout" },
 	{ "verify", NULL, gd_cli_verify, "check every byte of an archive, repair a truncated one" },
+	{ "check", NULL, gd_cli_check, "check a policy, and say in words what it does" },
 	{ "doctor", NULL, gd_cli_doctor, "what this host allows, and what is lost without it" },
 };
 

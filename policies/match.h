@@ -32,3 +32,12 @@ int gd_match_find(const struct gd_policy *policy, const struct gd_facts *facts);
 
 /* The systemd unit in a cgroup path ("/system.slice/a.service/x" -> "a.service"); "" none. */
 void gd_match_unit_of_cgroup(const char *cgroup, char *to, size_t size);
+
+/*
+ * Whole-text patterns over bytes: `*` any run (also of '/'), `?` any byte, `[a-z]`, `[!a-z]`, and
+ * `\` takes the next byte as it is.  `pattern` has passed the check.  Time is at most the product of
+ * both lengths.
+ */
+bool gd_match_glob(const char *pattern, const char *text);
+/* -EINVAL: an open bracket or a lone backslash. */
+int gd_match_glob_check(const char *pattern, struct gd_error *err);

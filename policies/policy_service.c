@@ -1,0 +1,217 @@
+/*
+ * The list `services`: a name, what matches, where its own metrics are.
+ */
+#include <string.h>
+#include <stdlib.h>
+
+#include "base/text.h"
+#include "policies/match.h"
+#include "policies/policy_reader.h"
+
+#define HISTOGRAM "http_request_duration_seconds"
+#define COMM_MAX 15 /* what the kernel keeps of a name */
+
+static bool has_wildcard(const char *glob)
+{
+	return strpbrk(glob, "*?[") != NULL;
+}
+
+/* Without a suffix it would never match; nearly always a service is meant. */
+static void read_unit(struct gd_policy_reader *reader, const struct gd_node *node, void *field)
+{
+	gd_policy_read_glob(reader, node, field);
+	if (node->kind == GD_NODE_TEXT && node->text[0] != '\0' && !has_wildcard(node->text) &&
+	    strchr(node->text, '.') == NULL)
+		gd_policy_reader_error(reader, node,
+		                       "unit: \"%.60s\" has no suffix; did you mean "
+		                       "\"%.60s.service\"?",
+		                       node->text, node->text);
+}
+
+static void read_path(struct gd_policy_reader *reader, const struct gd_node *node, void *field)
+{
+	gd_policy_read_glob(reader, node, field);
+	if (node->kind == GD_NODE_TEXT && node->text[0] != '\0' &&
+	    strchr("/*?[", node->text[0]) == NULL)
+		gd_policy_reader_error(reader, node,
+		                       "%s: \"%.60s\" is a path and begins with / or *; did you mean "
+		                       "\"*/%.60s\"?",
+		                       node->key, node->text, node->text);
+}
+
+static void read_comm(struct gd_policy_reader *reader, const struct gd_node *node, void *field)
+{
+	gd_policy_read_glob(reader, node, field);
+	if (node->kind == GD_NODE_TEXT && !has_wildcard(node->text) &&
+	    strchr(node->text, '\\') == NULL && strlen(node->text) > COMM_MAX)
+		gd_policy_reader_error(reader, node,
+		                       "comm: the kernel keeps %d bytes of a name; write "
+		                       "\"%.15s\", or use exe",
+		                       COMM_MAX, node->text);
+}
+
+static void read_container(struct gd_policy_reader *reader, const struct gd_node *node,
+                           void *field)
+{
+	gd_policy_read_glob(reader, node, field);
+	if (node->kind != GD_NODE_TEXT || node->text[0] == '\0')
+		return;
+	bool hex = strspn(node->text, "0123456789abcdef") == strlen(node->text);
+	size_t n = strlen(node->text);
+	if ((hex && (n < 12 || n > 64)) || (!hex && strpbrk(node->text, "-_*?[") == NULL))
+		gd_policy_reader_error(reader, node,
+		                       "container: \"%.60s\" is neither 12 to 64 hex digits of a "
+		                       "container id nor a pattern for a pod's uid",
+		                       node->text);
+}
+
+static void read_port(struct gd_policy_reader *reader, const struct gd_node *node, void *field)
+{
+	const char *text = gd_policy_reader_text(reader, node, "a TCP port");
+	const char *end;
+	uint64_t port;
+	if (text == NULL)
+		return;
+	if (!gd_text_u64(text, &end, 10, &port) || *end != '\0' || port == 0 || port > UINT16_MAX)
+		gd_policy_reader_error(reader, node,
+		                       "listen: \"%.60s\" is not a TCP port; write 1 to 65535", text);
+	else
+		*(uint16_t *)field = (uint16_t)port;
+}
+
+static void read_uid(struct gd_policy_reader *reader, const struct gd_node *node, void *field)
+{
+	const char *text = gd_policy_reader_text(reader, node, "a user id");
+	const char *end;
+	uint64_t uid;
+	if (text == NULL)
+		return;
+	/* the last one means "no user" to the kernel */
+	if (!gd_text_u64(text, &end, 10, &uid) || *end != '\0' || uid >= UINT32_MAX)
+		gd_policy_reader_error(reader, node,
+		                       "uid: \"%.60s\" is not a user id; write the number", text);
+	else
+		*(int64_t *)field = (int64_t)uid;
+}
+
+static bool is_match_all(const char *glob)
+{
+	return glob == NULL || strspn(glob, "*") == strlen(glob);
+}
+
+static bool is_empty_match(const struct gd_match *m)
+{
+	return is_match_all(m->unit) && is_match_all(m->exe) && is_match_all(m->comm) &&
+	       is_match_all(m->cmdline) && is_match_all(m->cgroup) &&
+	       is_match_all(m->container) && m->listen == 0 && m->uid < 0;
+}
+
+static void read_match(struct gd_policy_reader *reader, const struct gd_node *node, void *field)
+{
+	static const struct gd_policy_key keys[] = {
+		{ "unit", read_unit, offsetof(struct gd_match, unit) },
+		{ "exe", read_path, offsetof(struct gd_match, exe) },
+		{ "comm", read_comm, offsetof(struct gd_match, comm) },
+		{ "cmdline", gd_policy_read_glob, offsetof(struct gd_match, cmdline) },
+		{ "cgroup", read_path, offsetof(struct gd_match, cgroup) },
+		{ "container", read_container, offsetof(struct gd_match, container) },
+		{ "listen", read_port, offsetof(struct gd_match, listen) },
+		{ "uid", read_uid, offsetof(struct gd_match, uid) },
+		{ NULL, NULL, 0 },
+	};
+	size_t before = reader->findings->n_errors;
+	if (gd_policy_reader_map(reader, node, "a match", keys, field) && is_empty_match(field) &&
+	    reader->findings->n_errors == before)
+		gd_policy_reader_error(reader, node, "this match would take every process");
+}
+
+/* A URL, or {url, histogram}. */
+static void read_scrape(struct gd_policy_reader *reader, const struct gd_node *node, void *field)
+{
+	static const struct gd_policy_key keys[] = {
+		{ "url", gd_policy_read_url, offsetof(struct gd_service, scrape) },
+		{ "histogram", gd_policy_read_text, offsetof(struct gd_service, scrape_histogram) },
+		{ NULL, NULL, 0 },
+	};
+	struct gd_service *service = field;
+	if (node->kind == GD_NODE_TEXT)
+		gd_policy_read_url(reader, node, &service->scrape);
+	else if (gd_policy_reader_map(reader, node, "scrape", keys, service) &&
+	         gd_node_get(node, "url") == NULL)
+		gd_policy_reader_error(reader, node, "scrape has no url");
+	if (service->scrape_histogram == NULL) {
+		service->scrape_histogram = strdup(HISTOGRAM);
+		reader->no_memory |= service->scrape_histogram == NULL;
+	}
+}
+
+static const struct gd_service *same_name(const struct gd_policy *policy, const char *name)
+{
+	for (size_t i = 0; i < policy->n_services; i++)
+		if (strcmp(policy->services[i].name, name) == 0)
+			return &policy->services[i];
+	return NULL;
+}
+
+/* Adds a service also when something in it is wrong: rules that name it are right. */
+static void read_service(struct gd_policy_reader *reader, const struct gd_node *node,
+                         struct gd_service *service)
+{
+	static const struct gd_policy_key keys[] = {
+		{ "name", gd_policy_read_name, offsetof(struct gd_service, name) },
+		{ "match", read_match, offsetof(struct gd_service, match) },
+		{ "scrape", read_scrape, 0 },
+		{ NULL, NULL, 0 },
+	};
+	if (!gd_policy_reader_map(reader, node, "a service", keys, service))
+		return;
+	const struct gd_node *name = gd_node_get(node, "name");
+	if (name == NULL)
+		gd_policy_reader_error(reader, node, "a service has no name");
+	else {
+		service->at.line = name->line;
+		service->at.column = name->column;
+	}
+	if (gd_node_get(node, "match") == NULL)
+		gd_policy_reader_error(reader, node,
+		                       "service \"%s\" has no match, such as match: "
+		                       "{unit: checkout.service}",
+		                       service->name);
+	const struct gd_service *other = same_name(reader->policy, service->name);
+	if (service->name[0] != '\0' && other != NULL)
+		gd_policy_reader_error(reader, name,
+		                       "two services are named \"%s\"; the first is at %s:%u:%u",
+		                       service->name, other->at.file, other->at.line,
+		                       other->at.column);
+}
+
+void gd_policy_read_services(struct gd_policy_reader *reader, const struct gd_node *node)
+{
+	struct gd_policy *policy = reader->policy;
+	if (node->kind != GD_NODE_LIST) {
+		gd_policy_reader_error(reader, node, "services: expected a list, found %s",
+		                       gd_node_kind_name(node));
+		return;
+	}
+	for (const struct gd_node *item = node->first; item != NULL; item = item->next) {
+		if (policy->n_services == GD_POLICY_SERVICES_MAX) {
+			gd_policy_reader_error(reader, item, "more than %d services",
+			                       GD_POLICY_SERVICES_MAX);
+			return;
+		}
+		struct gd_service *list = realloc(
+			policy->services, (policy->n_services + 1) * sizeof(*policy->services));
+		if (list == NULL) {
+			reader->no_memory = true;
+			return;
+		}
+		policy->services = list;
+		struct gd_service *service = &list[policy->n_services];
+		*service = (struct gd_service){
+			.match = { .uid = -1 },
+			.at = { .file = reader->file, .line = item->line, .column = item->column },
+		};
+		read_service(reader, item, service);
+		policy->n_services++;
+	}
+}
