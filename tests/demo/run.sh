@@ -38,30 +38,16 @@ as_root() {
 	fi
 }
 
-# The first Go of 1.19 or newer; a versioned package lies outside the PATH.
-find_go() {
-	local go version
-	for go in "$(command -v go || true)" /usr/local/go/bin/go /usr/lib/go-1.*/bin/go; do
-		[ -x "$go" ] || continue
-		version=$(GOTOOLCHAIN=local "$go" env GOVERSION 2>/dev/null) || continue
-		version=${version#go1.}
-		version=${version%%[!0-9]*}
-		[ "${version:-0}" -ge 19 ] && echo "$go" && return
-	done
-	return 1
-}
-
 start_service() {
 	local go
-	if ! go=$(find_go); then
+	say "a service with three faults in it: tests/demo/service"
+	if ! go=$(bash tests/demo/build_service.sh "$demo/checkout"); then
 		say "no Go here: installing the packaged one, for the sample service only"
 		as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y \
 			--no-install-recommends golang-go
-		go=$(find_go) || die "no Go of 1.19 or newer to be had; try \`make demo PID=N\`"
+		go=$(bash tests/demo/build_service.sh "$demo/checkout") ||
+			die "no Go of 1.19 or newer to be had; try \`make demo PID=N\`"
 	fi
-	say "a service with three faults in it: tests/demo/service"
-	(cd tests/demo/service && CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-buildvcs=false \
-		GOWORK=off "$go" build -o "$demo/checkout" .)
 	"$demo/checkout" >"$work/ready" 2>&1 </dev/null &
 	service=$!
 	pid=$service
@@ -70,7 +56,7 @@ start_service() {
 		kill -0 "$service" 2>/dev/null || die "the service ended: $(cat "$work/ready")"
 		sleep 0.1
 	done
-	echo "$("$go" env GOVERSION) pid $pid; letting the trouble grow for 4 s"
+	echo "$go pid $pid; letting the trouble grow for 4 s"
 	sleep 4
 }
 

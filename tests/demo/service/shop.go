@@ -36,7 +36,7 @@ func newShop(faults *faults) *shop {
 		catalog[a.name] = a
 	}
 	var prices strings.Builder
-	for i := 0; i < 3000; i++ {
+	for i := 0; i < 5000; i++ {
 		fmt.Fprintf(&prices, "article-%d,%d.%02d\n", i, i%90+1, i%100)
 	}
 	s := &shop{faults: faults, prices: prices.String(), catalog: catalog}
