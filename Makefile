@@ -36,6 +36,7 @@ base := \
 	base/units.c
 
 target := \
+	target/access.c \
 	target/build_id.c \
 	target/container.c \
 	target/identity.c \
@@ -83,6 +84,7 @@ policies := \
 	policies/policy_service.c \
 	policies/policy_value.c \
 	policies/policy_when.c \
+	policies/policy_words.c \
 	policies/sampling.c
 
 golang := \
@@ -198,6 +200,7 @@ agent := \
 cli := \
 	cli/archive.c \
 	cli/capture.c \
+	cli/check.c \
 	cli/doctor.c \
 	cli/extract.c \
 	cli/list.c \

@@ -11,10 +11,8 @@
  * are some whose reading is slow (memory.numa_stat) or that act when touched (cgroup.kill).
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -120,17 +118,20 @@ static bool belongs(const struct file *file, const struct gd_proc_cgroup *group)
 }
 
 /* False when the group has no such file. */
-static bool copy_file(struct gd_proc *proc, int dir_fd, const struct file *file)
+static bool copy_file(struct walk *walk, const struct gd_proc_cgroup *group,
+                      const struct file *file)
 {
+	struct gd_proc *proc = walk->proc;
 	char name[96];
 	(void)snprintf(name, sizeof(name), "cgroup/%s%s", file->version == 1 ? "v1/" : "",
 	               file->name);
-	GD_CLOSE int fd = openat(dir_fd, file->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	if (fd < 0 && errno == ENOENT)
-		return false;
+	GD_CLOSE int fd = -1;
 	struct gd_error err = { 0 };
-	if (fd < 0) {
-		(void)gd_fail_errno(&err, -errno, "%s", file->name);
+	int r = gd_proc_cgroup_tree_open_file(proc->target->access, walk->root, group, file->name,
+	                                      &fd, &err);
+	if (r == -ENOENT)
+		return false;
+	if (r < 0) {
 		gd_proc_absent(proc, name, GD_PROC_TEXT, gd_proc_outcome(&err));
 	} else {
 		gd_proc_copy(proc, name, fd);
@@ -150,17 +151,17 @@ static void put_group(struct gd_json *json, const struct gd_proc_cgroup *group)
 static void copy_files(struct walk *walk, const struct gd_proc_cgroup *group)
 {
 	struct gd_json json = GD_JSON_INIT(&walk->groups);
-	GD_CLOSE int dir_fd = -1;
 	struct gd_error err = { 0 };
 	put_group(&json, group);
-	if (gd_proc_cgroup_tree_open(walk->root, group, &dir_fd, &err) < 0) {
+	if (gd_proc_cgroup_tree_open_file(walk->proc->target->access, walk->root, group, NULL, NULL,
+	                                  &err) < 0) {
 		gd_json_string(&json, "error", err.msg);
 	} else {
 		gd_json_string(&json, "mount", group->mount);
 		gd_json_array(&json, "absent");
 		for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
 			if (belongs(&files[i], group) && walk->proc->sink_code == 0 &&
-			    !copy_file(walk->proc, dir_fd, &files[i]))
+			    !copy_file(walk, group, &files[i]))
 				gd_json_string(&json, NULL, files[i].name);
 		gd_json_array_end(&json);
 	}
@@ -169,10 +170,14 @@ static void copy_files(struct walk *walk, const struct gd_proc_cgroup *group)
 }
 
 /* One value without its newline; nothing when the file is not there. */
-static void put_value(struct gd_json *json, int dir_fd, const char *name)
+static void put_value(struct walk *walk, struct gd_json *json, const struct gd_proc_cgroup *group,
+                      const char *name)
 {
 	GD_BUF struct gd_buf text = GD_BUF_INIT(256);
-	if (gd_io_read_file_at(dir_fd, name, &text, NULL) < 0)
+	GD_CLOSE int fd = -1;
+	if (gd_proc_cgroup_tree_open_file(walk->proc->target->access, walk->root, group, name, &fd,
+	                                  NULL) < 0 ||
+	    gd_io_read_all(fd, &text, NULL) < 0)
 		return;
 	while (text.len > 0 && text.data[text.len - 1] == '\n')
 		text.len--;
@@ -185,8 +190,8 @@ static void put_ancestors(struct walk *walk, const struct gd_proc_cgroup *group)
 	struct gd_proc_cgroup at = *group;
 	int up = 0;
 	do {
-		GD_CLOSE int dir_fd = -1;
-		if (gd_proc_cgroup_tree_open(walk->root, &at, &dir_fd, NULL) < 0)
+		if (gd_proc_cgroup_tree_open_file(walk->proc->target->access, walk->root, &at, NULL,
+		                                  NULL, NULL) < 0)
 			return;
 		if (up == ANCESTORS_MAX) {
 			walk->ancestors_outcome = gd_outcome(GD_GRADE_PARTIAL, -E2BIG,
@@ -197,7 +202,7 @@ static void put_ancestors(struct walk *walk, const struct gd_proc_cgroup *group)
 		gd_json_i64(&json, "up", up++);
 		for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
 			if (belongs(&limits[i], &at))
-				put_value(&json, dir_fd, limits[i].name);
+				put_value(walk, &json, &at, limits[i].name);
 		gd_json_object_end(&json);
 		gd_json_line_end(&json);
 	} while (gd_proc_cgroup_tree_up(&at));
@@ -247,7 +252,7 @@ void gd_proc_cgroup_collect(struct gd_proc *proc, const char *root, const char *
 	struct gd_error err = { 0 };
 	int r = 0;
 	if (mountinfo == NULL) {
-		r = gd_io_read_file_at(AT_FDCWD, "/proc/self/mountinfo", &mounts, &err);
+		r = gd_target_read_file(proc->target, "/proc/self/mountinfo", &mounts, &err);
 		mountinfo = gd_buf_str(&mounts);
 	}
 	if (r == 0 && memberships == NULL) {

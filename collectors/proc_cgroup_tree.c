@@ -2,10 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -205,33 +203,40 @@ bool gd_proc_cgroup_tree_up(struct gd_proc_cgroup *group)
 	return true;
 }
 
-static int open_below(int dir_fd, const char *path)
+static int check(const struct gd_proc_cgroup *group, struct gd_error *err)
 {
-	struct open_how how = {
-		.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
-	};
-	int fd = (int)syscall(SYS_openat2, dir_fd, path, &how, sizeof(how));
-	/* Some sandboxes know no openat2; there is no ".." in path, and no link in a cgroupfs. */
-	if (fd < 0 && (errno == ENOSYS || errno == EPERM))
-		fd = openat(dir_fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	return fd < 0 ? -errno : fd;
+	if (group->mount[0] == '\0' || has_dot_dot(group->relative))
+		return gd_fail(err, -ENOENT, "the group is not mounted in our view (it lies outside "
+		               "of our cgroup namespace, or nothing is mounted)");
+	return 0;
 }
 
 int gd_proc_cgroup_tree_open(const char *root, const struct gd_proc_cgroup *group, int *ret_fd,
                              struct gd_error *err)
 {
 	char mount[2 * GD_PROC_CGROUP_PATH];
-	if (group->mount[0] == '\0' || has_dot_dot(group->relative))
-		return gd_fail(err, -ENOENT, "the group is not mounted in our view (it lies outside "
-		               "of our cgroup namespace, or nothing is mounted)");
+	int r = check(group, err);
+	if (r < 0)
+		return r;
 	(void)snprintf(mount, sizeof(mount), "%s%s", root, group->mount);
 	GD_CLOSE int mount_fd = open(mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (mount_fd < 0)
 		return gd_fail_errno(err, -errno, "%s", group->mount);
-	int fd = open_below(mount_fd, group->relative[0] != '\0' ? group->relative : ".");
+	int fd = gd_access_open_beneath(mount_fd, group->relative[0] != '\0' ? group->relative : ".");
 	if (fd < 0)
 		return gd_fail_errno(err, fd, "group below %s", group->mount);
 	*ret_fd = fd;
 	return 0;
+}
+
+int gd_proc_cgroup_tree_open_file(struct gd_access *access, const char *root,
+                                  const struct gd_proc_cgroup *group, const char *name,
+                                  int *ret_fd, struct gd_error *err)
+{
+	char mount[2 * GD_PROC_CGROUP_PATH];
+	int r = check(group, err);
+	if (r < 0)
+		return r;
+	(void)snprintf(mount, sizeof(mount), "%s%s", root, group->mount);
+	return access->ops->open_group(access, mount, group->relative, name, ret_fd, err);
 }

@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "target/access.h"
 
 #define GD_PROC_CGROUP_PATH 4096
 
@@ -29,6 +30,14 @@ bool gd_proc_cgroup_tree_next(const char *memberships, const char *mountinfo, co
 /* Opens the group's directory; `root` precedes mount. */
 int gd_proc_cgroup_tree_open(const char *root, const struct gd_proc_cgroup *group, int *ret_fd,
                              struct gd_error *err);
+
+/*
+ * Opens one of its files through the target's access; name NULL only says whether there is such a
+ * group.
+ */
+int gd_proc_cgroup_tree_open_file(struct gd_access *access, const char *root,
+                                  const struct gd_proc_cgroup *group, const char *name,
+                                  int *ret_fd, struct gd_error *err);
 
 /* Makes it its own parent; false when it is the topmost we can see. */
 bool gd_proc_cgroup_tree_up(struct gd_proc_cgroup *group);

@@ -150,29 +150,20 @@ static int put_fd(struct walk *walk, int fd, struct gd_error *err)
 	return 0;
 }
 
-static struct gd_outcome walk_fds(struct walk *walk, DIR *dir)
+static struct gd_outcome walk_fds(struct walk *walk, const struct gd_buf *list, bool cut)
 {
-	for (;;) {
-		errno = 0;
-		const struct dirent *entry = readdir(dir);
+	for (size_t i = 0; i < list->len / sizeof(int32_t); i++) {
 		struct gd_error err = { 0 };
-		uint64_t fd;
-		if (entry == NULL && errno != 0) {
-			(void)gd_fail_errno(&err, -errno, "fd");
-			return gd_outcome_of(GD_GRADE_PARTIAL, &err);
-		}
-		if (entry == NULL)
-			break;
-		if (!gd_text_u64(entry->d_name, NULL, 10, &fd) || fd > INT32_MAX)
-			continue;
+		int32_t fd;
+		memcpy(&fd, list->data + i * sizeof(fd), sizeof(fd));
 		if (gd_collect_cancelled(walk->proc->collect))
 			return gd_outcome(GD_GRADE_PARTIAL, -ECANCELED, "interrupted");
-		if (walk->n >= FDS_MAX)
-			return gd_outcome(GD_GRADE_PARTIAL, -E2BIG, "the first %d only", FDS_MAX);
-		if (put_fd(walk, (int)fd, &err) < 0)
+		if (put_fd(walk, fd, &err) < 0)
 			return walk->n > 0 ? gd_outcome_of(GD_GRADE_PARTIAL, &err)
 			                   : gd_proc_outcome(&err);
 	}
+	if (cut)
+		return gd_outcome(GD_GRADE_PARTIAL, -E2BIG, "the first %d only", FDS_MAX);
 	if (walk->n_fdinfo > FDINFO_MAX)
 		return gd_outcome(GD_GRADE_PARTIAL, -E2BIG,
 		                  "flags and positions of the first %d of %zu only", FDINFO_MAX,
@@ -180,32 +171,20 @@ static struct gd_outcome walk_fds(struct walk *walk, DIR *dir)
 	return GD_OUTCOME_COMPLETE;
 }
 
-static DIR *open_fds(struct gd_target *target, struct gd_error *err)
-{
-	/* Not O_NOFOLLOW's business: fd is a directory of the kernel's. */
-	GD_CLOSE int fd = -1;
-	if (gd_target_open_file(target, "fd", &fd, err) < 0)
-		return NULL;
-	DIR *dir = fdopendir(fd);
-	if (dir == NULL)
-		(void)gd_fail_errno(err, -errno, "fd");
-	else
-		(void)gd_steal_fd(&fd);
-	return dir;
-}
-
 void gd_proc_fds_collect(struct gd_proc *proc)
 {
 	struct gd_error err = { 0 };
-	GD_CLOSEDIR DIR *dir = open_fds(proc->target, &err);
-	if (dir == NULL) {
+	GD_BUF struct gd_buf list = GD_BUF_INIT(FDS_MAX * sizeof(int32_t));
+	struct gd_access *access = proc->target->access;
+	int r = access->ops->list(access, "fd", FDS_MAX, &list, &err);
+	if (r < 0 && r != -E2BIG) {
 		gd_proc_absent(proc, NAME, GD_PROC_JSON_LINES, gd_proc_outcome(&err));
 		gd_proc_absent(proc, GD_PROC_SOCKETS_NAME, GD_PROC_JSON_LINES,
 		               gd_proc_outcome(&err));
 		return;
 	}
 	struct walk walk = { .proc = proc, .lines = GD_BUF_INIT(GD_PROC_LIST_MAX) };
-	struct gd_outcome outcome = walk_fds(&walk, dir);
+	struct gd_outcome outcome = walk_fds(&walk, &list, r < 0);
 	if (outcome.grade <= GD_GRADE_PARTIAL)
 		gd_proc_put(proc, NAME, GD_PROC_JSON_LINES, &walk.lines, outcome);
 	else

@@ -2,14 +2,13 @@
  * What the host was busy with at that moment.  The files are our own kernel's, read from our /proc.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/io.h"
+#include "base/text.h"
 #include "collectors/proc.h"
 #include "collectors/proc_cpu.h"
 
@@ -29,27 +28,54 @@ static const struct {
 
 static void copy_file(struct gd_proc *proc, const char *name, const char *path)
 {
-	GD_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	if (fd >= 0) {
+	GD_CLOSE int fd = -1;
+	struct gd_error err = { 0 };
+	if (gd_target_open_file(proc->target, path, &fd, &err) == 0) {
 		gd_proc_copy(proc, name, fd);
 		return;
 	}
-	struct gd_error err = { 0 };
-	(void)gd_fail_errno(&err, -errno, "%s", path);
 	gd_proc_absent(proc, name, GD_PROC_TEXT, gd_proc_outcome(&err));
 }
 
 /* A short sysfs file without its newline; null when there is none. */
-static void put_file(struct gd_json *json, const char *key, const char *path)
+static void put_file(struct gd_proc *proc, struct gd_json *json, const char *key,
+                     const char *path)
 {
 	GD_BUF struct gd_buf text = GD_BUF_INIT(4096);
-	if (gd_io_read_file_at(AT_FDCWD, path, &text, NULL) < 0) {
+	if (gd_target_read_file(proc->target, path, &text, NULL) < 0) {
 		gd_json_null(json, key);
 		return;
 	}
 	while (text.len > 0 && text.data[text.len - 1] == '\n')
 		text.len--;
 	gd_json_bytes(json, key, text.data, text.len);
+}
+
+/*
+ * How many are in a list as sysfs writes it, "0-3,8"; null when there is none.  Not sysconf, which
+ * opens the same files by itself: that is not everybody's to do.
+ */
+static void put_count(struct gd_proc *proc, struct gd_json *json, const char *key,
+                      const char *path)
+{
+	GD_BUF struct gd_buf text = GD_BUF_INIT(4096);
+	uint64_t n = 0;
+	if (gd_target_read_file(proc->target, path, &text, NULL) == 0) {
+		for (const char *p = gd_buf_str(&text); *p >= '0' && *p <= '9';) {
+			uint64_t from = 0, to;
+			if (!gd_text_u64(p, &p, 10, &from))
+				break;
+			to = from;
+			if (*p == '-' && !gd_text_u64(p + 1, &p, 10, &to))
+				break;
+			n += to >= from ? to - from + 1 : 0;
+			p += *p == ',';
+		}
+	}
+	if (n > 0)
+		gd_json_u64(json, key, n);
+	else
+		gd_json_null(json, key);
 }
 
 /*
@@ -65,10 +91,11 @@ static void collect_cpuinfo(struct gd_proc *proc)
 	gd_json_object(&json, NULL);
 	gd_json_string(&json, "machine", uname(&host) == 0 ? host.machine : NULL);
 	gd_json_string(&json, "model", gd_proc_cpu_model(model) ? model : NULL);
-	gd_json_i64(&json, "cpus_online", sysconf(_SC_NPROCESSORS_ONLN));
-	gd_json_i64(&json, "cpus_configured", sysconf(_SC_NPROCESSORS_CONF));
-	put_file(&json, "online", "/sys/devices/system/cpu/online");
-	put_file(&json, "governor", "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
+	put_count(proc, &json, "cpus_online", "/sys/devices/system/cpu/online");
+	put_count(proc, &json, "cpus_configured", "/sys/devices/system/cpu/present");
+	put_file(proc, &json, "online", "/sys/devices/system/cpu/online");
+	put_file(proc, &json, "governor",
+	         "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
 	gd_json_i64(&json, "page_bytes", sysconf(_SC_PAGESIZE));
 	gd_json_object_end(&json);
 	gd_json_line_end(&json);

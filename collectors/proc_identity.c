@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "collectors/proc.h"
 #include "collectors/proc_redact.h"
@@ -119,7 +118,7 @@ static int put_namespace(struct gd_proc *proc, struct gd_json *json, const char 
 	if (n < 0)
 		return (int)n;
 	(void)snprintf(path, sizeof(path), "/proc/self/ns/%s", kind);
-	ssize_t own = readlink(path, ours, sizeof(ours) - 1);
+	ssize_t own = gd_target_read_link(proc->target, path, ours, sizeof(ours), NULL);
 	gd_json_object(json, kind);
 	gd_json_bytes(json, "id", theirs, (size_t)n);
 	gd_json_bool(json, "same_as_ours",

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -18,24 +17,13 @@
 #include "target/container.h"
 
 enum {
-	STACK_BYTES = 16 << 10, /* copied with a sample; a multiple of 8 below 64 KiB */
 	RING_BYTES = 32 << 10,  /* a power of two with room for one sample */
-	PERIOD_NS = 100000,     /* of CPU time until the sample */
 	WAIT_MS = 15,           /* for one sample: a thread may get no CPU so long */
 	WAIT_TOTAL_MS = 60,     /* of one capture */
-	RECORD_MAX = STACK_BYTES + 128,
+	RECORD_MAX = GD_ACCESS_STACK_BYTES + 128,
 	EVENTS_MAX = 128,
 	LOOKED_AT_MAX = 1024,   /* threads asked beforehand whether they run */
 };
-
-/* Bits of perf_event_attr.sample_regs_user (asm/perf_regs.h). */
-#if defined(__x86_64__)
-enum { REG_SP = 7, REG_PC = 8 };
-#elif defined(__aarch64__)
-enum { REG_SP = 31, REG_PC = 32 };
-#else
-#error "which numbers do sp and pc have here?"
-#endif
 
 struct thread_id {
 	uint64_t inner; /* in the target's pid namespace */
@@ -165,27 +153,6 @@ static int read_sleeping(struct gd_registers *r, pid_t tid, struct gd_thread_reg
 
 /* ---- on a CPU: one sample ------------------------------------------------------------------- */
 
-static int open_event(pid_t tid)
-{
-	struct perf_event_attr attr = {
-		.type = PERF_TYPE_SOFTWARE,
-		.size = sizeof(attr),
-		.config = PERF_COUNT_SW_CPU_CLOCK,
-		.sample_period = PERIOD_NS,
-		.sample_type = PERF_SAMPLE_TID | PERF_SAMPLE_REGS_USER | PERF_SAMPLE_STACK_USER,
-		.sample_regs_user = UINT64_C(1) << REG_SP | UINT64_C(1) << REG_PC,
-		.sample_stack_user = STACK_BYTES,
-		.wakeup_events = 1,
-		.exclude_hv = 1,
-	};
-	long fd = syscall(SYS_perf_event_open, &attr, tid, -1, -1, PERF_FLAG_FD_CLOEXEC);
-	if (fd < 0 && (errno == EACCES || errno == EPERM)) {
-		attr.exclude_kernel = 1; /* all that perf_event_paranoid 2 leaves to one's own */
-		fd = syscall(SYS_perf_event_open, &attr, tid, -1, -1, PERF_FLAG_FD_CLOEXEC);
-	}
-	return fd < 0 ? -errno : (int)fd;
-}
-
 /* Body of a sample: u32 pid, tid; u64 abi, regs[2], size; stack; u64 size of it that is good. */
 static int parse_sample(struct gd_registers *r, const uint8_t *record, size_t len, pid_t tid,
                         struct gd_thread_registers *ret)
@@ -249,11 +216,12 @@ static int add_event(struct gd_registers *r, pid_t tid)
 		return r->refused;
 	if (r->n_events == EVENTS_MAX)
 		return -EAGAIN;
-	int fd = open_event(tid);
-	if (fd < 0) {
-		if (fd != -ESRCH)
-			r->refused = fd;
-		return fd;
+	int fd = -1;
+	int opened = r->target->access->ops->open_perf(r->target->access, tid, &fd, NULL);
+	if (opened < 0) {
+		if (opened != -ESRCH)
+			r->refused = opened;
+		return opened;
 	}
 	uint8_t *ring = mmap(NULL, r->page + RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (ring == MAP_FAILED) {

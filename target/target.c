@@ -10,28 +10,12 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "target/identity.h"
 
 #define PF_KTHREAD_FLAG 0x00200000u
 
 /* About 600,000 mappings; the text is freed as soon as it is parsed. */
 #define MAPS_TEXT_MAX (64u << 20)
-
-/* Why the kernel refused, and what would have to be allowed. */
-static int explain_denied(struct gd_target *target, const char *name, int code,
-                          struct gd_error *err)
-{
-	if (code != -EACCES && code != -EPERM)
-		return gd_fail_errno(err, code, "pid %d: %s", target->pid, name);
-	if (target->uid != (uint32_t)geteuid())
-		return gd_fail(err, code, "pid %d: %s: not permitted: it belongs to uid %u and we "
-		               "are uid %u; run as root, or with CAP_SYS_PTRACE and "
-		               "CAP_DAC_READ_SEARCH", target->pid, name, target->uid, geteuid());
-	return gd_fail(err, code, "pid %d: %s: not permitted although the uid is ours (Yama's "
-	               "ptrace_scope, a process that is not dumpable, or a security module); "
-	               "run as root, or with CAP_SYS_PTRACE", target->pid, name);
-}
 
 static int open_member(struct gd_target *target, const char *name, int *ret, struct gd_error *err)
 {
@@ -41,7 +25,7 @@ static int open_member(struct gd_target *target, const char *name, int *ret, str
 	 * whatever mount namespace: no path of the target's is ever walked. */
 	int fd = openat(target->fds.proc_fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
-		return explain_denied(target, name, -errno, err);
+		return gd_access_explain(target->pid, target->uid, name, -errno, err);
 	*ret = fd;
 	return 0;
 }
@@ -69,11 +53,8 @@ static void find_stand_in(struct gd_target *target)
 
 static int read_identity(struct gd_target *target, pid_t pid, struct gd_error *err)
 {
-	struct stat owner;
 	GD_BUF struct gd_buf text = GD_BUF_INIT(4096);
-	struct gd_stat stat;
-	if (fstat(target->fds.proc_fd, &owner) == 0)
-		target->uid = owner.st_uid;
+	struct gd_stat stat = { 0 };
 	int r = gd_target_read_file(target, "stat", &text, err);
 	if (r == 0)
 		r = gd_stat_parse(text.data, text.len, &stat, err);
@@ -123,34 +104,56 @@ static int finish(struct gd_target *target, struct gd_error *err)
 		return 0;
 	}
 	(void)gd_target_refresh_maps(target, &target->maps_error);
-	target->exec_mark = gd_identity_exec_mark(target->fds.proc_fd, target->via);
+	if (target->fds.proc_fd >= 0)
+		target->exec_mark = gd_identity_exec_mark(target->fds.proc_fd, target->via);
 	if (target->fds.mem_fd < 0)
 		return 0;
 	return gd_memory_live(target->fds.mem_fd, &target->memory, err);
 }
 
-static struct gd_target *new_target(pid_t pid, const struct gd_target_fds *fds)
+/* Takes over the descriptors and, when there is one, the access; also on failure. */
+static int new_target(pid_t pid, const struct gd_target_fds *fds, struct gd_access *access,
+                      uint32_t uid, struct gd_target **ret, struct gd_error *err)
 {
 	struct gd_target *target = calloc(1, sizeof(*target));
-	if (target != NULL) {
-		target->pid = pid;
-		target->fds = *fds;
+	if (target == NULL) {
+		struct gd_target_fds owned = *fds;
+		forget_fd(&owned.pid_fd);
+		forget_fd(&owned.proc_fd);
+		forget_fd(&owned.mem_fd);
+		forget_fd(&owned.exe_fd);
+		gd_access_close(access);
+		return gd_fail_errno(err, -ENOMEM, "pid %d", pid);
 	}
-	return target;
+	struct stat owner;
+	target->pid = pid;
+	target->fds = *fds;
+	target->access = access;
+	target->uid = uid;
+	if (fds->proc_fd >= 0 && fstat(fds->proc_fd, &owner) == 0)
+		target->uid = owner.st_uid;
+	int r = 0;
+	if (access == NULL)
+		r = gd_access_direct(fds->proc_fd, fds->pid_fd, pid, target->uid, &target->access,
+		                     err);
+	if (r < 0) {
+		gd_target_close(target);
+		return r;
+	}
+	*ret = target;
+	return 0;
 }
 
-int gd_target_open(pid_t pid, struct gd_target **ret, struct gd_error *err)
+static int open_identity(pid_t pid, struct gd_target **ret, struct gd_error *err)
 {
 	struct gd_target_fds fds = { -1, -1, -1, -1 };
 	int r = gd_identity_open(pid, &fds.pid_fd, &fds.proc_fd, err);
 	if (r < 0)
 		return r;
-	GD_TARGET struct gd_target *target = new_target(pid, &fds);
-	if (target == NULL) {
-		(void)close(fds.pid_fd);
-		(void)close(fds.proc_fd);
-		return gd_fail_errno(err, -ENOMEM, "pid %d", pid);
-	}
+	GD_TARGET struct gd_target *target = NULL;
+	r = new_target(pid, &fds, NULL, 0, &target, err);
+	if (r < 0)
+		return r;
 	r = read_identity(target, pid, err);
 	if (r < 0)
 		return r;
@@ -159,26 +162,40 @@ int gd_target_open(pid_t pid, struct gd_target **ret, struct gd_error *err)
 		(void)open_member(target, "mem", &target->fds.mem_fd, &target->mem_error);
 		(void)open_member(target, "exe", &target->fds.exe_fd, &target->exe_error);
 	}
-	r = finish(target, err);
+	*ret = gd_steal_ptr(&target);
+	return 0;
+}
+
+int gd_target_open_unread(pid_t pid, struct gd_target **ret, struct gd_error *err)
+{
+	struct gd_target *target = NULL;
+	int r = open_identity(pid, &target, err);
+	if (r < 0)
+		return r;
+	target->exec_mark = gd_identity_exec_mark(target->fds.proc_fd, target->via);
+	*ret = target;
+	return 0;
+}
+
+int gd_target_open(pid_t pid, struct gd_target **ret, struct gd_error *err)
+{
+	GD_TARGET struct gd_target *target = NULL;
+	int r = open_identity(pid, &target, err);
+	if (r == 0)
+		r = finish(target, err);
 	if (r < 0)
 		return r;
 	*ret = gd_steal_ptr(&target);
 	return 0;
 }
 
-int gd_target_open_fds(const struct gd_target_fds *fds, pid_t pid, struct gd_target **ret,
-                       struct gd_error *err)
+int gd_target_open_access(const struct gd_target_fds *fds, struct gd_access *access, pid_t pid,
+                          uint32_t uid, struct gd_target **ret, struct gd_error *err)
 {
-	GD_TARGET struct gd_target *target = new_target(pid, fds);
-	if (target == NULL) {
-		struct gd_target_fds owned = *fds;
-		forget_fd(&owned.pid_fd);
-		forget_fd(&owned.proc_fd);
-		forget_fd(&owned.mem_fd);
-		forget_fd(&owned.exe_fd);
-		return gd_fail_errno(err, -ENOMEM, "pid %d", pid);
-	}
-	int r = read_identity(target, pid, err);
+	GD_TARGET struct gd_target *target = NULL;
+	int r = new_target(pid, fds, access, uid, &target, err);
+	if (r == 0)
+		r = read_identity(target, pid, err);
 	if (r < 0)
 		return r;
 	if (fds->mem_fd < 0)
@@ -194,12 +211,19 @@ int gd_target_open_fds(const struct gd_target_fds *fds, pid_t pid, struct gd_tar
 	return 0;
 }
 
+int gd_target_open_fds(const struct gd_target_fds *fds, pid_t pid, struct gd_target **ret,
+                       struct gd_error *err)
+{
+	return gd_target_open_access(fds, NULL, pid, 0, ret, err);
+}
+
 void gd_target_close(struct gd_target *target)
 {
 	if (target == NULL)
 		return;
 	gd_memory_close(target->memory);
 	gd_maps_deinit(&target->maps);
+	gd_access_close(target->access);
 	forget_fd(&target->fds.exe_fd);
 	forget_fd(&target->fds.mem_fd);
 	forget_fd(&target->fds.proc_fd);
@@ -213,51 +237,22 @@ int gd_target_check(struct gd_target *target, struct gd_error *err)
 	return r < 0 ? gd_error_wrap(err, r, "pid %d", target->pid) : 0;
 }
 
-static int explain(struct gd_target *target, const char *path, int code, struct gd_error *err)
-{
-	/* Files of a process that was reaped are ENOENT on some kernels and ESRCH on others. */
-	if (code == -ENOENT && gd_identity_ended(target->fds.pid_fd))
-		return gd_fail(err, -ESRCH, "%s: the target has exited", path);
-	return explain_denied(target, path, code, err);
-}
-
 int gd_target_open_file(struct gd_target *target, const char *path, int *ret_fd,
                         struct gd_error *err)
 {
-	int fd = openat(target->fds.proc_fd, path,
-	                O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		return explain(target, path, -errno, err);
-	*ret_fd = fd;
-	return 0;
+	return target->access->ops->open_file(target->access, path, ret_fd, err);
 }
 
 int gd_target_read_file(struct gd_target *target, const char *path, struct gd_buf *buf,
                         struct gd_error *err)
 {
-	GD_CLOSE int fd = -1;
-	int r = gd_target_open_file(target, path, &fd, err);
-	if (r < 0)
-		return r;
-	r = gd_io_read_all(fd, buf, err);
-	if (r == -EACCES || r == -EPERM)
-		return explain_denied(target, path, r, err);
-	return r < 0 ? gd_error_wrap(err, r, "%s", path) : 0;
+	return target->access->ops->read_file(target->access, path, buf, err);
 }
 
 ssize_t gd_target_read_link(struct gd_target *target, const char *path, char *to, size_t size,
                             struct gd_error *err)
 {
-	/* A buffer of its own: `to` stays untouched on failure, and a cut link shows. */
-	char link[4096 + 1];
-	ssize_t n = readlinkat(target->fds.proc_fd, path, link, sizeof(link));
-	if (n < 0)
-		return explain(target, path, -errno, err);
-	if ((size_t)n >= size || (size_t)n >= sizeof(link))
-		return gd_fail(err, -E2BIG, "%s: the link is longer than %zu bytes", path, size);
-	memcpy(to, link, (size_t)n);
-	to[n] = '\0';
-	return n;
+	return target->access->ops->read_link(target->access, path, to, size, err);
 }
 
 int gd_target_refresh_maps(struct gd_target *target, struct gd_error *err)

@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "target/access.h"
 #include "target/maps.h"
 #include "target/memory.h"
 
@@ -28,6 +29,7 @@ struct gd_target {
 	pid_t pid;            /* in our pid namespace; for messages and paths of output only */
 	uint64_t start_ticks; /* field 22 of /proc/PID/stat, clock ticks since boot */
 	struct gd_target_fds fds;
+	struct gd_access *access; /* how all its files are reached; owned */
 	struct gd_error mem_error; /* code 0, or why there is no memory (-EACCES, -EPERM, ...) */
 	struct gd_error exe_error;
 	struct gd_error maps_error; /* code 0, or why there are no maps */
@@ -54,6 +56,19 @@ int gd_target_open(pid_t pid, struct gd_target **ret, struct gd_error *err);
 int gd_target_open_fds(const struct gd_target_fds *fds, pid_t pid, struct gd_target **ret,
                        struct gd_error *err);
 
+/*
+ * For the privileged side, which looks at no more than it must to know whom it opened: no maps, no
+ * memory object; everything else as gd_target_open.
+ */
+int gd_target_open_unread(pid_t pid, struct gd_target **ret, struct gd_error *err);
+
+/*
+ * For the side without privilege: fds as passed (proc_fd may be -1, the target owns them), every file
+ * through `access` (owned as well, also on failure).  uid is the owner of /proc/PID.
+ */
+int gd_target_open_access(const struct gd_target_fds *fds, struct gd_access *access, pid_t pid,
+                          uint32_t uid, struct gd_target **ret, struct gd_error *err);
+
 void gd_target_close(struct gd_target *target); /* NULL allowed */
 static inline void gd_cleanup_target(struct gd_target **target)
 {
@@ -72,7 +87,7 @@ int gd_target_open_file(struct gd_target *target, const char *path, int *ret_fd,
                         struct gd_error *err);
 
 /*
- * Appends /proc/PID/<path>; the buffer's ceiling bounds it.  Raw bytes, may be torn.  -EACCES and
+ * Appends /proc/PID/<path>, or a host's file when path is absolute; the buffer's ceiling bounds it.  Raw bytes, may be torn.  -EACCES and
  * -EPERM say what would have to be allowed; -ENOENT when this kernel has no such file.  `path` is
  * ours and never leads through a link of the target's (root/, cwd/, fd/N).
  */

@@ -30,7 +30,10 @@ static void have(const char *path, const char *text)
 static void collect(const char *mountinfo, const char *memberships)
 {
 	struct gd_collect c = { .sink = &kept.sink };
-	struct gd_proc proc = { .collect = &c };
+	struct gd_error err = { 0 };
+	GD_TARGET struct gd_target *target = NULL;
+	assert_ok(gd_target_open(getpid(), &target, &err), &err);
+	struct gd_proc proc = { .collect = &c, .target = target };
 	kept_init(&kept);
 	gd_proc_cgroup_collect(&proc, test_dir(), mountinfo, memberships);
 	assert_int_equal(proc.sink_code, 0);
