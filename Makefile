@@ -68,11 +68,17 @@ archive := \
 	archive/verify.c
 
 policies := \
+	policies/admission.c \
+	policies/admission_checks.c \
+	policies/admission_history.c \
+	policies/admission_record.c \
+	policies/admission_state.c \
 	policies/document.c \
 	policies/engine.c \
 	policies/engine_machine.c \
 	policies/engine_why.c \
 	policies/finding.c \
+	policies/journal_file.c \
 	policies/match.c \
 	policies/metric.c \
 	policies/nearest.c \
@@ -186,6 +192,7 @@ collectors := \
 
 agent := \
 	agent/capture.c \
+	agent/exposition.c \
 	agent/host.c \
 	agent/host_check.c \
 	agent/id.c \
@@ -194,6 +201,8 @@ agent := \
 	agent/role_landlock.c \
 	agent/role_privileges.c \
 	agent/role_seccomp.c \
+	agent/scraper.c \
+	agent/scraper_list.c \
 	agent/subject.c
 
 # Everything of cli/ but its main.c.
@@ -213,6 +222,8 @@ main := cli/main.c
 # One binary per source file: tests/test_<folder>_<file>.c
 tests := \
 	tests/test_agent_capture.c \
+	tests/test_agent_exposition.c \
+	tests/test_agent_scraper.c \
 	tests/test_agent_role.c \
 	tests/test_archive_archive.c \
 	tests/test_archive_extract.c \
@@ -367,6 +378,7 @@ fuzzers := \
 	archive \
 	build_id \
 	buildinfo \
+	exposition \
 	gauges \
 	globals \
 	goroutine_lines \
