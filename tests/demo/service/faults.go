@@ -18,6 +18,8 @@ type faults struct {
 	leak    atomic.Bool  // /leak?on=1      warehouses that answer late stay for ever
 	parsing atomic.Bool  // /garbage?gogc=N the price list parsed for each order, GOGC at N
 
+	// /crowd?n=N      so many more goroutines wait, for ever
+
 	lock  sync.Mutex // guards quiet
 	quiet func()     // /pauses?mb=N    ends what copies N MiB again and again
 }
@@ -78,6 +80,14 @@ func collect(stop <-chan struct{}) {
 	}
 }
 
+func crowd(n int) {
+	for i := 0; i < n; i++ {
+		go waitForEver()
+	}
+}
+
+func waitForEver() { <-make(chan bool) }
+
 func (f *faults) serve(mux *http.ServeMux) {
 	knob := func(path, name string, set func(n int)) {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
@@ -94,4 +104,5 @@ func (f *faults) serve(mux *http.ServeMux) {
 	knob("/leak", "on", func(n int) { f.leak.Store(n != 0) })
 	knob("/garbage", "gogc", f.setGarbage)
 	knob("/pauses", "mb", f.setPauses)
+	knob("/crowd", "n", crowd)
 }
