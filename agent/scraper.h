@@ -23,6 +23,9 @@
 /* Until the other end closes: then 0.  Else an exit status. */
 int gd_scraper_run(int fd);
 
+/* The same at another interval, of which three make the window: for tests. */
+int gd_scraper_run_every(int fd, int64_t interval_ns);
+
 /* ---- the asking end ---- */
 
 struct gd_scraper_service {
