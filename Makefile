@@ -134,6 +134,9 @@ golang := \
 	golang/unwind.c
 
 uploader := \
+	uploader/address.c \
+	uploader/backoff.c \
+	uploader/credentials.c \
 	uploader/digest.c \
 	uploader/directory.c \
 	uploader/journal.c \
@@ -147,6 +150,7 @@ uploader := \
 	uploader/spool_prune.c \
 	uploader/spool_recover.c \
 	uploader/spool_state.c \
+	uploader/transfer.c \
 	uploader/uploader.c
 report := \
 	report/facts.c \
@@ -192,10 +196,14 @@ collectors := \
 
 agent := \
 	agent/capture.c \
+	agent/control.c \
+	agent/control_ask.c \
 	agent/exposition.c \
 	agent/host.c \
 	agent/host_check.c \
 	agent/id.c \
+	agent/loop.c \
+	agent/operations.c \
 	agent/plan.c \
 	agent/role.c \
 	agent/role_landlock.c \
@@ -203,17 +211,36 @@ agent := \
 	agent/role_seccomp.c \
 	agent/scraper.c \
 	agent/scraper_list.c \
-	agent/subject.c
+	agent/subject.c \
+	agent/watch_ask.c \
+	agent/watch_cgroup.c \
+	agent/watch_discover.c \
+	agent/watch_facts.c \
+	agent/watch_file.c \
+	agent/watch_find.c \
+	agent/watch_go.c \
+	agent/watch_grant.c \
+	agent/watch_loop.c \
+	agent/watch_place.c \
+	agent/watch_ports.c \
+	agent/watch_process.c \
+	agent/watch_psi.c \
+	agent/watcher.c
 
 # Everything of cli/ but its main.c.
 cli := \
 	cli/archive.c \
 	cli/capture.c \
+	cli/capture_agent.c \
 	cli/check.c \
 	cli/doctor.c \
+	cli/doctor_agent.c \
+	cli/doctor_say.c \
+	cli/enable.c \
 	cli/extract.c \
 	cli/list.c \
 	cli/show.c \
+	cli/status.c \
 	cli/verify.c
 
 # The mains.  godiag-capture is the same binary under another name.
@@ -222,9 +249,12 @@ main := cli/main.c
 # One binary per source file: tests/test_<folder>_<file>.c
 tests := \
 	tests/test_agent_capture.c \
+	tests/test_agent_control.c \
 	tests/test_agent_exposition.c \
-	tests/test_agent_scraper.c \
+	tests/test_agent_operations.c \
 	tests/test_agent_role.c \
+	tests/test_agent_scraper.c \
+	tests/test_agent_watcher.c \
 	tests/test_archive_archive.c \
 	tests/test_archive_extract.c \
 	tests/test_archive_faults.c \
@@ -291,6 +321,8 @@ tests := \
 	tests/test_golang_ticks.c \
 	tests/test_golang_traceback.c \
 	tests/test_golang_unwind.c \
+	tests/test_policies_document.c \
+	tests/test_policies_metric.c \
 	tests/test_report_groups.c \
 	tests/test_report_heap.c \
 	tests/test_report_scan.c \
@@ -355,6 +387,7 @@ c_victims := \
 go_victims := states quiet churn symbols totals
 # The tests that look at Go victims; only they wait for the toolchains.
 go_tests := \
+	tests/test_agent_watcher.c \
 	tests/test_collectors_contention.c \
 	tests/test_collectors_heap.c \
 	tests/test_collectors_runtime.c \

@@ -68,3 +68,6 @@ void gd_watcher_http(struct gd_watcher *watcher, uint32_t service, double p99_s)
 bool gd_watcher_matched(const struct gd_watcher *watcher, uint32_t service);
 /* How many matched but are not watched, beyond GD_WATCHED_MAX. */
 unsigned gd_watcher_unwatched(const struct gd_watcher *watcher);
+
+/* What the watcher cannot see as a whole ("/proc hides processes of others"); "" all is well. */
+const char *gd_watcher_note(const struct gd_watcher *watcher);

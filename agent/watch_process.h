@@ -1,0 +1,50 @@
+#pragma once
+/*
+ * One watched process as /proc/PID/stat and its neighbours tell it, once a second: the metrics whose
+ * source is GD_SOURCE_PROCESS.  Its files are opened once and read again from their start, which is
+ * half as dear as opening them and cannot end up at another process that got the same pid.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "policies/engine.h"
+
+struct gd_watch_process {
+	struct gd_subject_id id;
+	int stat_fd;
+	int fds_fd;          /* O_PATH of /proc/PID/fd; -1 */
+	uint64_t nofile;     /* RLIMIT_NOFILE soft; 0 unknown */
+	double affinity;     /* CPUs it may run on; 0 unknown */
+	bool sampled;        /* the next five are of the sample before */
+	int64_t at_ns;       /* monotonic */
+	uint64_t cpu_ticks, major_faults;
+	int64_t d_since_ns;  /* monotonic; 0: not in state D */
+	char comm[16];       /* raw, as of the last sample */
+};
+
+/* How many descriptors /proc/PID/fd holds is its st_size since Linux 6.2. */
+bool gd_watch_process_counts_fds(int proc_fd);
+
+/*
+ * Opens it below proc_fd (/proc).  -ESRCH: it has gone, or the pid is another process's by now.
+ */
+int gd_watch_process_open(int proc_fd, const struct gd_subject_id *id,
+                          struct gd_watch_process *ret);
+void gd_watch_process_close(struct gd_watch_process *process);
+
+/*
+ * What changes seldom: limits and affinity.  Reads by pid, so only what a sample after it confirms
+ * (not -ESRCH) counts.
+ */
+void gd_watch_process_review(struct gd_watch_process *process, int proc_fd);
+
+/*
+ * Fills its part of values, the rest stays.  `cpus` is what its cgroup leaves it (0: no quota).
+ * -ESRCH: it has ended (also as a zombie).  counts_fds: see above.
+ */
+int gd_watch_process_sample(struct gd_watch_process *process, int64_t monotonic_ns, double cpus,
+                            bool counts_fds, double values[GD_METRICS]);
+
+/* "Max open files  1024  4096 files": the soft one; 0 when it is not there, UINT64_MAX unlimited. */
+uint64_t gd_watch_process_parse_nofile(const char *limits);
