@@ -434,6 +434,13 @@ units := \
 	systemd/godiag-upload.service \
 	systemd/godiagd.service
 
+# Policies to copy from; policy.yaml is what a host starts with.
+examples := \
+	policies/examples/batch-job.yaml \
+	policies/examples/memory-limited-pod.yaml \
+	policies/examples/policy.yaml \
+	policies/examples/web-service.yaml
+
 pages := docs/godiag.1 docs/godiag-capture.1 docs/godiagd.8
 
 # ---- where things go -----------------------------------------------------------------------------
@@ -458,6 +465,7 @@ prefix ?= /usr/local
 bindir ?= $(prefix)/bin
 sbindir ?= $(prefix)/sbin
 mandir ?= $(prefix)/share/man
+docdir ?= $(prefix)/share/doc/godiag
 sysconfdir ?= /etc
 # Where systemd looks for what is not the distribution's own; a package sets prefix=/usr.
 libdir ?= $(prefix)/lib
@@ -767,13 +775,16 @@ install: all
 	$(INSTALL) -D -m 644 systemd/90-godiag.preset $(DESTDIR)$(presetdir)/90-godiag.preset
 	$(INSTALL) -d $(DESTDIR)$(confdir)/policy.d
 	test -e $(DESTDIR)$(confdir)/policy.yaml || \
-		$(INSTALL) -m 644 systemd/policy.yaml $(DESTDIR)$(confdir)/policy.yaml
+		$(INSTALL) -m 644 policies/examples/policy.yaml $(DESTDIR)$(confdir)/policy.yaml
+	$(INSTALL) -d $(DESTDIR)$(docdir)/examples
+	$(INSTALL) -m 644 $(examples) $(DESTDIR)$(docdir)/examples
 # Leaves the policy and the archives: both are somebody's work.
 uninstall:
 	rm -f $(DESTDIR)$(bindir)/godiag $(names:%=$(DESTDIR)$(bindir)/%) \
 		$(daemons:%=$(DESTDIR)$(sbindir)/%) $(man_pages) \
 		$(units:systemd/%='$(DESTDIR)$(unitdir)/%') $(DESTDIR)$(sysusersdir)/godiag.conf \
-		$(DESTDIR)$(tmpfilesdir)/godiag.conf $(DESTDIR)$(presetdir)/90-godiag.preset
+		$(DESTDIR)$(tmpfilesdir)/godiag.conf $(DESTDIR)$(presetdir)/90-godiag.preset \
+		$(examples:policies/%=$(DESTDIR)$(docdir)/%)
 
 # As the distribution would install it; what packages and checks of the units start from.
 define stage

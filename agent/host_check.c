@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/role.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/units.h"
@@ -200,6 +201,16 @@ static enum gd_host_verdict try_output(const char *dir, char *detail, size_t siz
 	return GD_HOST_OK;
 }
 
+static enum gd_host_verdict try_jail(const char *dir, char *detail, size_t size)
+{
+	(void)dir;
+	struct gd_role_gaps gaps;
+	gd_role_find_gaps(&gaps);
+	(void)snprintf(detail, size, "%s",
+	               gaps.text[0] != '\0' ? gaps.text : "seccomp and Landlock work");
+	return gaps.text[0] != '\0' ? GD_HOST_LIMITED : GD_HOST_OK;
+}
+
 const struct gd_host_check gd_host_checks[] = {
 	{ "kernel", "Go parts on other machines; newer interfaces on older kernels", try_kernel },
 	{ "identity of processes", "everything: a reused pid could be mistaken", try_identity },
@@ -210,6 +221,7 @@ const struct gd_host_check gd_host_checks[] = {
 	{ "kernel stacks", "where threads wait inside the kernel", try_kernel_stacks },
 	{ "pressure (PSI)", "whether the host was short of CPU, memory or disk", try_psi },
 	{ "cgroups", "limits and throttling of the service", try_cgroup },
+	{ "jails of our processes", "a wall behind the wall, should a parser be taken over", try_jail },
 	{ "output directory", "a place for the archive", try_output },
 	{ NULL, NULL, NULL },
 };

@@ -9,6 +9,7 @@
 #include "agent/capture.h"
 #include "base/text.h"
 #include "base/units.h"
+#include "cli/capture.h"
 #include "cli/cli.h"
 #include "uploader/uploader.h"
 
@@ -19,9 +20,11 @@ struct request {
 	pid_t pid;
 	enum gd_profile profile;
 	const char *only, *skip, *output, *upload, *reason;
+	const char *unit, *service, *run;
+	bool by_agent; /* asked for, or the only way */
 	struct gd_label labels[LABELS_MAX];
 	size_t n_labels;
-	bool plan_only, json, quiet;
+	bool output_given, plan_only, json, quiet;
 };
 
 static volatile sig_atomic_t interrupted;
@@ -40,6 +43,10 @@ static void usage(FILE *out)
 		"usage: " NAME " --pid N [OPTION]...\n"
 		"Take one snapshot of a running process from outside, without stopping it.\n\n"
 		"  --pid N            the process\n"
+		"  --unit NAME        by the agent: the service of its policy with that unit\n"
+		"  --service NAME     by the agent: a service of its policy\n"
+		"  --agent            by the agent: into its spool, within its budgets\n"
+		"  --run DIR          where the agent's sockets are (default: " GD_CLI_RUN_DIR ")\n"
 		"  --profile NAME     light: proc, goroutines, runtime;\n"
 		"                     standard (default): also heap, block, mutex\n"
 		"  --only LIST        just these collectors, comma-separated\n"
@@ -53,7 +60,8 @@ static void usage(FILE *out)
 		"  --json             one JSON object on stdout instead of one line\n"
 		"  --quiet            no progress on stderr\n\n"
 		"Exit status: 0 complete, 1 usage, 2 target gone, 3 no permission, 4 partial,\n"
-		"5 no space or place, 6 captured but not uploaded, 130 interrupted.\n",
+		"5 no space or place, 6 captured but not uploaded, 7 refused by the agent,\n"
+		"130 interrupted.\n",
 		out);
 }
 
@@ -83,6 +91,18 @@ static int parse_pid(const char *text, pid_t *ret, struct gd_error *err)
 	return 0;
 }
 
+/* The agent has its own spool, store and labels. */
+static int check_agent_options(const struct request *request, struct gd_error *err)
+{
+	if ((request->pid != 0) + (request->unit != NULL) + (request->service != NULL) != 1)
+		return gd_fail(err, -EINVAL, "name one of --pid, --unit and --service");
+	if (request->only != NULL || request->skip != NULL || request->upload != NULL ||
+	    request->output_given || request->n_labels > 0 || request->plan_only)
+		return gd_fail(err, -EINVAL, "by the agent: --only, --skip, --output, --upload, "
+		               "--label and --plan do not apply");
+	return 0;
+}
+
 /* 0, 1 when there is nothing to do any more (--help), or -EINVAL. */
 static int parse(int argc, char **argv, struct request *request, struct gd_error *err)
 {
@@ -95,6 +115,10 @@ static int parse(int argc, char **argv, struct request *request, struct gd_error
 		{ "upload", required_argument, NULL, 'u' },
 		{ "label", required_argument, NULL, 'l' },
 		{ "reason", required_argument, NULL, 'r' },
+		{ "unit", required_argument, NULL, 'U' },
+		{ "service", required_argument, NULL, 'V' },
+		{ "agent", no_argument, NULL, 'a' },
+		{ "run", required_argument, NULL, 'R' },
 		{ "plan", no_argument, NULL, 'n' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "quiet", no_argument, NULL, 'q' },
@@ -119,6 +143,7 @@ static int parse(int argc, char **argv, struct request *request, struct gd_error
 			break;
 		case 'o':
 			request->output = optarg;
+			request->output_given = true;
 			break;
 		case 'u':
 			request->upload = optarg;
@@ -129,6 +154,20 @@ static int parse(int argc, char **argv, struct request *request, struct gd_error
 			break;
 		case 'r':
 			request->reason = optarg;
+			break;
+		case 'U':
+			request->unit = optarg;
+			request->by_agent = true;
+			break;
+		case 'V':
+			request->service = optarg;
+			request->by_agent = true;
+			break;
+		case 'a':
+			request->by_agent = true;
+			break;
+		case 'R':
+			request->run = optarg;
 			break;
 		case 'n':
 			request->plan_only = true;
@@ -149,8 +188,10 @@ static int parse(int argc, char **argv, struct request *request, struct gd_error
 	if (r == 0 && optind < argc)
 		r = gd_fail(err, -EINVAL, "\"%s\" is not an option; did you mean --pid %s?",
 		            argv[optind], argv[optind]);
-	if (r == 0 && request->pid == 0)
+	if (r == 0 && request->pid == 0 && request->unit == NULL && request->service == NULL)
 		r = gd_fail(err, -EINVAL, "which process? Name it with --pid N");
+	if (r == 0 && request->by_agent)
+		r = check_agent_options(request, err);
 	return r;
 }
 
@@ -259,7 +300,9 @@ static enum gd_exit capture(const struct request *request, const struct gd_plan 
 
 int gd_cli_capture(int argc, char **argv)
 {
-	struct request request = { .profile = GD_PROFILE_STANDARD, .output = "." };
+	struct request request = { .profile = GD_PROFILE_STANDARD,
+		                   .output = ".",
+		                   .run = GD_CLI_RUN_DIR };
 	struct gd_plan plan;
 	struct gd_error err = { 0 };
 	int r = parse(argc, argv, &request, &err);
@@ -269,6 +312,13 @@ int gd_cli_capture(int argc, char **argv)
 		r = gd_plan_make(request.profile, request.only, request.skip, &plan, &err);
 	if (r != 0)
 		return gd_cli_fail(GD_EXIT_USAGE, NAME, &err);
+	if (request.by_agent) {
+		struct gd_cli_capture_wish wish = {
+			request.run,    request.pid,     request.unit, request.service,
+			request.reason, request.profile, request.json,
+		};
+		return gd_cli_capture_by_agent(&wish);
+	}
 	if (request.plan_only) {
 		print_plan(&request, &plan);
 		return GD_EXIT_COMPLETE;

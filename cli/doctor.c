@@ -11,46 +11,23 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "cli/doctor.h"
 #include "golang/runtime.h"
 #include "target/target.h"
 
 #define NAME "godiag doctor"
 
-static const char *const verdict_names[] = {
-	[GD_HOST_OK] = "ok",
-	[GD_HOST_LIMITED] = "limited",
-	[GD_HOST_MISSING] = "missing",
-};
-
 static void usage(FILE *out)
 {
-	(void)fputs("usage: " NAME " [--pid N] [--output DIR] [--json]\n"
+	(void)fputs("usage: " NAME " [--pid N] [--output DIR] [--config PATH] [--run DIR] [--json]\n"
 	            "Try what this host allows, and say what a capture loses without it.\n\n"
 	            "  --pid N       also look at that process: memory, Go release, layout\n"
 	            "  --output DIR  where archives would go (default: the current directory)\n"
+	            "  --config PATH the agent's policy (default: /etc/godiag)\n"
+	            "  --run DIR     the agent's sockets (default: " GD_CLI_RUN_DIR ")\n"
 	            "  --json        one JSON object\n\n"
 	            "Exit status: 0 all well, 4 something is limited or missing.\n",
 	            out);
-}
-
-/* One finding, as a line or as an object of the array `checks`. */
-static void say(struct gd_json *json, enum gd_host_verdict verdict, const char *what,
-                const char *detail, const char *lost)
-{
-	if (json != NULL) {
-		gd_json_object(json, NULL);
-		gd_json_string(json, "check", what);
-		gd_json_string(json, "verdict", verdict_names[verdict]);
-		gd_json_string(json, "detail", detail);
-		gd_json_string(json, "lost", verdict != GD_HOST_OK ? lost : NULL);
-		gd_json_object_end(json);
-		return;
-	}
-	char safe[600];
-	gd_text_escape(safe, sizeof(safe), detail, strlen(detail));
-	(void)printf("  %-8s %-26s %s\n", verdict_names[verdict], what, safe);
-	if (verdict != GD_HOST_OK)
-		(void)printf("  %-8s %-26s lost: %s\n", "", "", lost);
 }
 
 static enum gd_host_verdict check_go(struct gd_target *target, struct gd_json *json)
@@ -62,11 +39,11 @@ static enum gd_host_verdict check_go(struct gd_target *target, struct gd_json *j
 	(void)gd_target_threads(target, &tids, &n_tids, NULL);
 	int r = gd_go_open(target->memory, &target->maps, tids, n_tids, &go, &err);
 	if (r == -ENOENT) {
-		say(json, GD_HOST_OK, "Go runtime", "none: not a Go process", "");
+		gd_cli_doctor_say(json, GD_HOST_OK, "Go runtime", "none: not a Go process", "");
 		return GD_HOST_OK;
 	}
 	if (r < 0) {
-		say(json, GD_HOST_LIMITED, "Go runtime", err.msg,
+		gd_cli_doctor_say(json, GD_HOST_LIMITED, "Go runtime", err.msg,
 		    "goroutines, runtime and profiles; the rest is captured");
 		return GD_HOST_LIMITED;
 	}
@@ -76,14 +53,14 @@ static enum gd_host_verdict check_go(struct gd_target *target, struct gd_json *j
 	               go->note[0] != '\0' ? "; " : "", go->note);
 	enum gd_host_verdict verdict =
 		go->layout.trust == GD_LAYOUT_EXACT ? GD_HOST_OK : GD_HOST_LIMITED;
-	say(json, verdict, "Go runtime", detail, "certainty about field offsets");
+	gd_cli_doctor_say(json, verdict, "Go runtime", detail, "certainty about field offsets");
 	if (!go->memory_profile_linked) {
-		say(json, GD_HOST_LIMITED, "heap profile",
+		gd_cli_doctor_say(json, GD_HOST_LIMITED, "heap profile",
 		    "disabled: runtime.MemProfile is not linked in",
 		    "the heap profile; import runtime/pprof in the service to have one");
 		return GD_HOST_LIMITED;
 	}
-	say(json, GD_HOST_OK, "heap profile", "runtime.MemProfile is linked in", "");
+	gd_cli_doctor_say(json, GD_HOST_OK, "heap profile", "runtime.MemProfile is linked in", "");
 	return verdict;
 }
 
@@ -92,17 +69,17 @@ static enum gd_host_verdict check_target(pid_t pid, struct gd_json *json)
 	GD_TARGET struct gd_target *target = NULL;
 	struct gd_error err = { 0 };
 	if (gd_target_open(pid, &target, &err) < 0) {
-		say(json, GD_HOST_MISSING, "process", err.msg, "everything");
+		gd_cli_doctor_say(json, GD_HOST_MISSING, "process", err.msg, "everything");
 		return GD_HOST_MISSING;
 	}
 	if (target->memory == NULL) {
-		say(json, GD_HOST_MISSING, "memory of the process", target->mem_error.msg,
+		gd_cli_doctor_say(json, GD_HOST_MISSING, "memory of the process", target->mem_error.msg,
 		    "goroutines, runtime and profiles");
 		return GD_HOST_MISSING;
 	}
 	char detail[64];
 	(void)snprintf(detail, sizeof(detail), "%zu mappings", target->maps.n);
-	say(json, GD_HOST_OK, "memory of the process", detail, "");
+	gd_cli_doctor_say(json, GD_HOST_OK, "memory of the process", detail, "");
 	return check_go(target, json);
 }
 
@@ -111,11 +88,15 @@ int gd_cli_doctor(int argc, char **argv)
 	static const struct option options[] = {
 		{ "pid", required_argument, NULL, 'p' },
 		{ "output", required_argument, NULL, 'o' },
+		{ "config", required_argument, NULL, 'c' },
+		{ "run", required_argument, NULL, 'r' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	const char *output = ".";
+	const char *config = "/etc/godiag";
+	const char *run = GD_CLI_RUN_DIR;
 	uint64_t pid = 0;
 	bool as_json = false;
 	int option;
@@ -129,6 +110,12 @@ int gd_cli_doctor(int argc, char **argv)
 			break;
 		case 'o':
 			output = optarg;
+			break;
+		case 'c':
+			config = optarg;
+			break;
+		case 'r':
+			run = optarg;
 			break;
 		case 'j':
 			as_json = true;
@@ -151,16 +138,18 @@ int gd_cli_doctor(int argc, char **argv)
 	for (const struct gd_host_check *c = gd_host_checks; c->what != NULL; c++) {
 		char detail[256] = "";
 		enum gd_host_verdict verdict = c->try_it(output, detail, sizeof(detail));
-		say(json, verdict, c->what, detail, c->lost);
+		gd_cli_doctor_say(json, verdict, c->what, detail, c->lost);
 		worst = verdict > worst ? verdict : worst;
 	}
+	enum gd_host_verdict agent = gd_cli_doctor_agent(config, run, json);
+	worst = agent > worst ? agent : worst;
 	if (pid != 0) {
 		enum gd_host_verdict verdict = check_target((pid_t)pid, json);
 		worst = verdict > worst ? verdict : worst;
 	}
 	if (json != NULL) {
 		gd_json_array_end(json);
-		gd_json_string(json, "worst", verdict_names[worst]);
+		gd_json_string(json, "worst", gd_cli_doctor_verdicts[worst]);
 		gd_json_object_end(json);
 		(void)puts(gd_buf_str(&text));
 	}

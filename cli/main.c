@@ -22,6 +22,8 @@ static const struct command {
 	{ "verify", NULL, gd_cli_verify, "check every byte of an archive, repair a truncated one" },
 	{ "check", NULL, gd_cli_check, "check a policy, and say in words what it does" },
 	{ "doctor", NULL, gd_cli_doctor, "what this host allows, and what is lost without it" },
+	{ "status", NULL, gd_cli_status, "what the agent watches, did, and cannot do" },
+	{ "enable", NULL, gd_cli_enable, "arm rules again that disabled themselves" },
 };
 
 static void usage(FILE *out)
