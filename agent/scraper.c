@@ -44,6 +44,7 @@ struct scraper {
 	int fd;
 	int64_t interval_ns;
 	CURLM *multi;
+	uint32_t generation;
 	struct gd_scraper_list *list; /* what sources were made from */
 	struct gd_scraper_list *arriving;
 	struct source *sources;
@@ -57,7 +58,7 @@ static void say(const struct scraper *s, const struct source *source, double p99
 {
 	struct gd_scraper_sample sample;
 	memset(&sample, 0, sizeof(sample));
-	sample.generation = s->list->generation;
+	sample.generation = s->generation;
 	sample.service = source->what.service;
 	sample.p99_s = p99_s;
 	sample.requests = requests < 0x1p63 ? (uint64_t)requests : UINT64_MAX;
@@ -169,28 +170,37 @@ static void set_up(struct source *source, CURL *easy)
 	(void)curl_easy_setopt(easy, CURLOPT_MAXFILESIZE, (long)GD_SCRAPER_BODY_MAX);
 }
 
+static int ask(struct scraper *s, struct source *source, struct gd_error *err)
+{
+	GD_FREE struct gd_exposition *now = malloc(sizeof(*now));
+	CURL *easy = curl_easy_init();
+	if (now == NULL || easy == NULL) {
+		curl_easy_cleanup(easy);
+		return gd_fail_errno(err, -ENOMEM, "scrape");
+	}
+	int r = gd_exposition_begin(now, source->what.histogram, err);
+	if (r == 0) {
+		set_up(source, easy);
+		if (curl_multi_add_handle(s->multi, easy) != CURLM_OK)
+			r = gd_fail(err, -EIO, "libcurl refuses to ask");
+	}
+	if (r < 0) {
+		curl_easy_cleanup(easy);
+		return r;
+	}
+	source->easy = easy;
+	source->now = gd_steal_ptr(&now);
+	return 0;
+}
+
 static void start(struct scraper *s, struct source *source)
 {
 	struct gd_error err = { 0 };
-	source->now = malloc(sizeof(*source->now));
-	source->easy = curl_easy_init();
 	source->body_bytes = 0;
 	source->too_long = false;
 	source->curl_text[0] = '\0';
-	if (source->now == NULL || source->easy == NULL) {
-		(void)gd_fail_errno(&err, -ENOMEM, "scrape");
-	} else if (gd_exposition_begin(source->now, source->what.histogram, &err) == 0) {
-		set_up(source, source->easy);
-		if (curl_multi_add_handle(s->multi, source->easy) == CURLM_OK)
-			return;
-		(void)gd_fail(&err, -EIO, "libcurl refuses to ask");
-	}
-	say(s, source, (double)NAN, 0, err.msg);
-	if (source->easy != NULL)
-		curl_easy_cleanup(source->easy);
-	source->easy = NULL;
-	free(source->now);
-	source->now = NULL;
+	if (ask(s, source, &err) < 0)
+		say(s, source, (double)NAN, 0, err.msg);
 }
 
 /* Starts what is due; returns the milliseconds until the next is. */
@@ -263,6 +273,7 @@ static int use_list(struct scraper *s, struct gd_scraper_list *list)
 	free(s->sources);
 	gd_scraper_list_free(s->list);
 	s->list = list;
+	s->generation = list->generation;
 	s->sources = fresh;
 	s->n_sources = list->n;
 	return 0;
