@@ -761,7 +761,7 @@ man_pages = $(foreach p,$(pages),$(DESTDIR)$(mandir)/man$(patsubst .%,%,$(suffix
 # kill(1) as ExecReload= wants it: an absolute path, which on Debian is this one.
 filled = sed -e 's,@bindir@,$(bindir),g' -e 's,@sbindir@,$(sbindir),g' -e 's,@confdir@,$(confdir),g' \
 	-e 's,@kill@,/usr/bin/kill,g'
-# An operator's policy is never touched; a file of the same name beside it says what is new.
+# An operator's policy is never touched; the example of the same name says what is new.
 install: all
 	$(INSTALL) -D -m 755 $(out)/godiag $(DESTDIR)$(bindir)/godiag
 	$(foreach n,$(names),ln -sf godiag $(DESTDIR)$(bindir)/$(n)$(newline))
@@ -789,7 +789,7 @@ uninstall:
 # As the distribution would install it; what packages and checks of the units start from.
 define stage
 @rm -rf $(1)
-@$(MAKE) --no-print-directory -s install DESTDIR='$(abspath $(1))' prefix=/usr sysconfdir=/etc
++@$(MAKE) --no-print-directory -s install DESTDIR='$(abspath $(1))' prefix=/usr sysconfdir=/etc
 endef
 deb: all
 	$(call stage,$(out)/deb/godiag)

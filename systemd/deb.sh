@@ -17,13 +17,6 @@ version=$2
 dir=$(cd "$3" && pwd)
 arch=$(dpkg --print-architecture)
 
-doc=$root/usr/share/doc/godiag
-mkdir -p "$doc"
-examples=$(dirname "$0")/../policies/examples
-if [ -d "$examples" ]; then
-	mkdir -p "$doc/examples"
-	install -m 644 "$examples"/*.yaml "$doc/examples/"
-fi
 find "$root/usr/share/man" -type f ! -name '*.gz' -exec gzip -9n {} +
 # Debug information stays with the build.
 strip --strip-unneeded --remove-section=.comment "$root/usr/bin/godiag"

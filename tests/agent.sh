@@ -42,6 +42,15 @@ agent_start() { # DIR
 	done
 }
 
+# Prints a new token for the hook and puts its hash into DIR/hook.tokens.
+agent_token() { # DIR NAME
+	local token
+	token=$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n')
+	echo "$2 $(printf '%s' "$token" | sha256sum | cut -d' ' -f1)" >>"$1/hook.tokens"
+	chmod 600 "$1/hook.tokens"
+	echo "$token"
+}
+
 # The hook, with DIR/hook.tokens; it listens where the policy says.
 agent_hook() { # DIR
 	"$BUILD/godiag-hook" --run "$1/run" --tokens "$1/hook.tokens" \

@@ -12,13 +12,12 @@ import (
 	"time"
 )
 
-// What can be wrong with the shop; each fault is one URL, asked for with a number, 0 for none.
+// What can be wrong with the shop; each fault is one URL, asked for with a number, 0 for none.  And
+// /crowd?n=N, after which so many more goroutines wait, for ever.
 type faults struct {
 	flush   atomic.Int64 // /slow?ms=N      the journal takes so long, under the lock
 	leak    atomic.Bool  // /leak?on=1      warehouses that answer late stay for ever
 	parsing atomic.Bool  // /garbage?gogc=N the price list parsed for each order, GOGC at N
-
-	// /crowd?n=N      so many more goroutines wait, for ever
 
 	lock  sync.Mutex // guards quiet
 	quiet func()     // /pauses?mb=N    ends what copies N MiB again and again
