@@ -212,6 +212,7 @@ agent := \
 	agent/scraper.c \
 	agent/scraper_list.c \
 	agent/subject.c \
+	agent/timeline.c \
 	agent/watch_ask.c \
 	agent/watch_cgroup.c \
 	agent/watch_discover.c \
@@ -254,6 +255,7 @@ tests := \
 	tests/test_agent_operations.c \
 	tests/test_agent_role.c \
 	tests/test_agent_scraper.c \
+	tests/test_agent_timeline.c \
 	tests/test_agent_watcher.c \
 	tests/test_archive_archive.c \
 	tests/test_archive_extract.c \
@@ -322,6 +324,7 @@ tests := \
 	tests/test_golang_traceback.c \
 	tests/test_golang_unwind.c \
 	tests/test_policies_document.c \
+	tests/test_policies_match.c \
 	tests/test_policies_metric.c \
 	tests/test_report_groups.c \
 	tests/test_report_heap.c \

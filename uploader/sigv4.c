@@ -146,6 +146,7 @@ static int derive_key(const struct gd_sigv4_request *request, const char *date,
 		r = hmac(key, HASH_BYTES, steps[i], strlen(steps[i]), next, err);
 		if (r == 0)
 			memcpy(key, next, HASH_BYTES);
+		explicit_bzero(next, sizeof(next));
 	}
 	if (secret.data != NULL)
 		explicit_bzero(secret.data, secret.len);

@@ -4,13 +4,15 @@
  *   file:///DIR or file://DIR   the embedded default store: a directory
  *   s3://BUCKET/PREFIX          AWS, or any S3 endpoint named by AWS_ENDPOINT_URL(_S3)
  *   http(s)://HOST[:PORT]/BUCKET/PREFIX   an S3 endpoint, path style
- * Credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION
- * (AWS_DEFAULT_REGION).  One plain PUT, signed with our own SigV4; multipart, resume and the
- * credential chain belong into files beside this one.
+ * Credentials come from $CREDENTIALS_DIRECTORY or the environment (credentials.h), the region from
+ * AWS_REGION (AWS_DEFAULT_REGION).  One plain PUT, signed with our own SigV4; multipart and resume
+ * belong into files beside this one.
  */
 #include <stdint.h>
 
 #include "base/error.h"
+#include "uploader/credentials.h"
+#include "uploader/transfer.h"
 
 struct gd_uploaded {
 	char location[4096]; /* where it is now, as a URL without credentials */
@@ -26,3 +28,12 @@ int gd_uploader_check_url(const char *url, struct gd_error *err);
  */
 int gd_uploader_put(const char *path, const char *url, struct gd_uploaded *ret,
                     struct gd_error *err);
+
+/*
+ * The same for a descriptor, which stays the caller's.  `credentials` NULL: there are none, which will do
+ * for directories.  On failure `trouble` (not NULL) says whether and when to try again.
+ */
+int gd_uploader_put_fd(int fd, const char *name, const char *url,
+                       const struct gd_credentials *credentials,
+                       const struct gd_transfer_options *options, struct gd_uploaded *ret,
+                       struct gd_upload_trouble *trouble, struct gd_error *err);
