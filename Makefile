@@ -91,6 +91,9 @@ policies := \
 	policies/policy_value.c \
 	policies/policy_when.c \
 	policies/policy_words.c \
+	policies/replay.c \
+	policies/replay_line.c \
+	policies/replay_queue.c \
 	policies/sampling.c
 
 golang := \
