@@ -66,9 +66,12 @@ static void settle(struct gd_agent *agent, struct gd_operation *o)
 	agent->ended[o->state]++;
 	if (sealed && o->class == GD_SPOOL_PERIODIC)
 		remember_baseline(agent, o);
-	gd_log(sealed ? GD_LOG_INFO : GD_LOG_WARNING, "capture %s %s%s%s %s%s", o->id,
-	       gd_operation_state_names[o->state], sealed ? ": " : "", o->path, o->digest,
-	       o->error);
+	if (sealed)
+		gd_log(GD_LOG_INFO, "capture %s %s: %s %s%s%s", o->id,
+		       gd_operation_state_names[o->state], o->path, o->digest,
+		       o->error[0] != '\0' ? ": " : "", o->error);
+	else
+		gd_log(GD_LOG_WARNING, "capture %s failed: %s", o->id, o->error);
 	gd_control_ended(agent->control, o->waiter, o);
 	gd_agent_prune(agent);
 	if (sealed && agent->upload != NULL)
