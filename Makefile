@@ -198,24 +198,48 @@ collectors := \
 	collectors/runtime.c
 
 agent := \
+	agent/agent.c \
 	agent/capture.c \
+	agent/captures.c \
 	agent/control.c \
 	agent/control_ask.c \
+	agent/exporter.c \
 	agent/exposition.c \
+	agent/hook.c \
+	agent/hook_alerts.c \
+	agent/hook_auth.c \
+	agent/hook_counts.c \
+	agent/hook_head.c \
+	agent/hook_http.c \
+	agent/hook_link.c \
+	agent/hook_listen.c \
+	agent/hook_lobby.c \
+	agent/hook_peer.c \
+	agent/hook_request.c \
+	agent/hook_server.c \
+	agent/hook_table.c \
+	agent/hook_tokens.c \
+	agent/hook_triggers.c \
 	agent/host.c \
 	agent/host_check.c \
 	agent/id.c \
 	agent/loop.c \
 	agent/operations.c \
+	agent/peers.c \
 	agent/plan.c \
+	agent/reload.c \
 	agent/role.c \
 	agent/role_landlock.c \
 	agent/role_privileges.c \
 	agent/role_seccomp.c \
+	agent/run.c \
 	agent/scraper.c \
 	agent/scraper_list.c \
+	agent/status.c \
 	agent/subject.c \
 	agent/timeline.c \
+	agent/triggers.c \
+	agent/upload_peer.c \
 	agent/watch_ask.c \
 	agent/watch_cgroup.c \
 	agent/watch_discover.c \
@@ -229,10 +253,13 @@ agent := \
 	agent/watch_ports.c \
 	agent/watch_process.c \
 	agent/watch_psi.c \
-	agent/watcher.c
+	agent/watched.c \
+	agent/watcher.c \
+	agent/watching.c
 
 # Everything of cli/ but its main.c.
 cli := \
+	cli/agent.c \
 	cli/archive.c \
 	cli/capture.c \
 	cli/capture_agent.c \
@@ -242,6 +269,7 @@ cli := \
 	cli/doctor_say.c \
 	cli/enable.c \
 	cli/extract.c \
+	cli/hook.c \
 	cli/list.c \
 	cli/show.c \
 	cli/status.c \
@@ -259,6 +287,7 @@ tests := \
 	tests/test_agent_role.c \
 	tests/test_agent_scraper.c \
 	tests/test_agent_timeline.c \
+	tests/test_agent_watched.c \
 	tests/test_agent_watcher.c \
 	tests/test_archive_archive.c \
 	tests/test_archive_extract.c \
@@ -502,7 +531,7 @@ endif
 CFLAGS ?= -O2 -g
 LDFLAGS ?=
 
-packages := libdw libelf libunwind-generic libunwind libarchive libzstd zlib libcurl libcrypto libseccomp jansson yaml-0.1
+packages := libdw libelf libunwind-generic libunwind libarchive libzstd zlib libcurl libcrypto libseccomp jansson libmicrohttpd yaml-0.1
 
 warnings := -Wall -Wextra -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wundef \
 	-Wvla -Wpointer-arith -Wcast-qual -Wwrite-strings -Wconversion -Wswitch-enum \

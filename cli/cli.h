@@ -14,6 +14,7 @@ int gd_cli_check(int argc, char **argv);
 int gd_cli_doctor(int argc, char **argv);
 int gd_cli_enable(int argc, char **argv);
 int gd_cli_extract(int argc, char **argv);
+int gd_cli_hook(int argc, char **argv);
 int gd_cli_list(int argc, char **argv);
 int gd_cli_show(int argc, char **argv);
 int gd_cli_status(int argc, char **argv);

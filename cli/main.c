@@ -16,12 +16,14 @@ static const struct command {
 	const char *summary;
 } commands[] = {
 	{ "capture", "godiag-capture", gd_cli_capture, "take a snapshot of a process" },
+	{ "hook", "godiag-hook", gd_cli_hook, "listen for alerts over HTTP; make tokens for it" },
 	{ "show", NULL, gd_cli_show, "what an archive says happened, on one screen" },
 	{ "list", NULL, gd_cli_list, "archives of a directory, or the artifacts of an archive" },
 	{ "extract", NULL, gd_cli_extract, "write artifacts of an archive to files or stdout" },
 	{ "verify", NULL, gd_cli_verify, "check every byte of an archive, repair a truncated one" },
 	{ "check", NULL, gd_cli_check, "check a policy, and say in words what it does" },
 	{ "doctor", NULL, gd_cli_doctor, "what this host allows, and what is lost without it" },
+	{ "agent", "godiagd", gd_cli_agent, "watch services, capture by policy" },
 	{ "status", NULL, gd_cli_status, "what the agent watches, did, and cannot do" },
 	{ "enable", NULL, gd_cli_enable, "arm rules again that disabled themselves" },
 };
