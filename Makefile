@@ -358,6 +358,7 @@ tests := \
 	tests/test_policies_document.c \
 	tests/test_policies_match.c \
 	tests/test_policies_metric.c \
+	tests/test_policies_policy.c \
 	tests/test_report_groups.c \
 	tests/test_report_heap.c \
 	tests/test_report_scan.c \

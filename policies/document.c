@@ -350,7 +350,11 @@ int gd_document_parse(const char *file, const char *text, size_t len, size_t *no
 		                GD_DOCUMENT_BYTES_MAX);
 		return -EINVAL;
 	}
-	/* else it would guess UTF-16 from the first bytes */
+	/* What some editors put in front of UTF-8; nothing else may guess the encoding. */
+	if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
+		text += 3;
+		len -= 3;
+	}
 	yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
 	yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
 	for (bool ended = false; !ended;) {

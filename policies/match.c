@@ -71,8 +71,12 @@ bool gd_match_glob(const char *pattern, const char *text)
 int gd_match_glob_check(const char *pattern, struct gd_error *err)
 {
 	for (const char *p = pattern; *p != '\0'; p++) {
-		if (*p == '\\' && *++p == '\0')
-			return gd_fail(err, -EINVAL, "\"%.60s\" ends with a lone \\", pattern);
+		if (*p == '\\') {
+			if (*++p == '\0')
+				return gd_fail(err, -EINVAL, "\"%.60s\" ends with a lone \\",
+				               pattern);
+			continue;
+		}
 		if (*p != '[')
 			continue;
 		const char *first = p[1] == '!' || p[1] == '^' ? p + 2 : p + 1;
@@ -106,14 +110,16 @@ static bool glob_holds(const char *pattern, const char *text)
 	return pattern == NULL || (text != NULL && text[0] != '\0' && gd_match_glob(pattern, text));
 }
 
-/* Digits are the beginning of a container id, anything else is a pattern for the pod's uid. */
+/* Digits begin a container id; they, as anything else, may also be a pattern for the pod's uid (which
+ * has no dashes in static pods). */
 static bool container_holds(const char *wanted, const struct gd_facts *facts)
 {
 	if (wanted == NULL)
 		return true;
 	size_t n = strlen(wanted);
-	if (n >= CONTAINER_PREFIX && strspn(wanted, "0123456789abcdef") == n)
-		return facts->container != NULL && strncmp(facts->container, wanted, n) == 0;
+	if (n >= CONTAINER_PREFIX && strspn(wanted, "0123456789abcdef") == n &&
+	    facts->container != NULL && strncmp(facts->container, wanted, n) == 0)
+		return true;
 	return glob_holds(wanted, facts->pod_uid);
 }
 

@@ -85,10 +85,12 @@ bool gd_policy_reader_map(struct gd_policy_reader *reader, const struct gd_node 
 		                       what, gd_node_kind_name(node), all);
 		return false;
 	}
+	bool whole = true;
 	for (const struct gd_node *child = node->first; child != NULL; child = child->next) {
 		const struct gd_policy_key *k = keys;
 		while (k->name != NULL && strcmp(k->name, child->key) != 0)
 			k++;
+		whole &= k->name != NULL && !gd_node_is_empty(child);
 		if (k->name == NULL)
 			unknown_key(reader, child, what, keys);
 		else if (gd_node_is_empty(child))
@@ -97,7 +99,7 @@ bool gd_policy_reader_map(struct gd_policy_reader *reader, const struct gd_node 
 		else if (k->read != NULL)
 			k->read(reader, child, (char *)to + k->offset);
 	}
-	return true;
+	return whole;
 }
 
 const char *gd_policy_reader_text(struct gd_policy_reader *reader, const struct gd_node *node,

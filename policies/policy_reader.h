@@ -33,7 +33,8 @@ void gd_policy_reader_warn(struct gd_policy_reader *reader, const struct gd_node
                            const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Reads a map by its table (its last row has no name).  `what`: "a rule", for messages.  False: it is
- * no map; nothing was read. */
+ * no map, or has a key which is unknown or empty, and that was said: then it is not for the caller
+ * to complain of what is missing. */
 bool gd_policy_reader_map(struct gd_policy_reader *reader, const struct gd_node *node,
                           const char *what, const struct gd_policy_key *keys, void *to);
 

@@ -227,14 +227,9 @@ static void check_kind(struct gd_policy_reader *reader, const struct gd_node *no
 		check_schedule(reader, node, rule);
 }
 
-static void check_name(struct gd_policy_reader *reader, const struct gd_node *node,
+static void check_name(struct gd_policy_reader *reader, const struct gd_node *name,
                        struct gd_rule *rule)
 {
-	const struct gd_node *name = gd_node_get(node, "name");
-	if (name == NULL) {
-		gd_policy_reader_error(reader, node, "a rule has no name");
-		return;
-	}
 	rule->at.line = name->line;
 	rule->at.column = name->column;
 	const struct gd_rule *other = gd_policy_rule(reader->policy, rule->name);
@@ -248,19 +243,27 @@ static void check_name(struct gd_policy_reader *reader, const struct gd_node *no
 static void read_rule(struct gd_policy_reader *reader, const struct gd_node *node,
                       struct gd_rule *rule)
 {
-	if (!gd_policy_reader_map(reader, node, "a rule", rule_keys, rule))
-		return;
-	check_name(reader, node, rule);
-	if (gd_node_get(node, "service") == NULL)
+	bool whole = gd_policy_reader_map(reader, node, "a rule", rule_keys, rule);
+	const struct gd_node *name = gd_node_get(node, "name");
+	if (name != NULL)
+		check_name(reader, name, rule);
+	else if (whole)
+		gd_policy_reader_error(reader, node, "a rule has no name");
+	if (whole && gd_node_get(node, "service") == NULL)
 		gd_policy_reader_error(reader, node, "rule \"%s\" has no service", rule->name);
 	const struct gd_node *when = gd_node_get(node, "when");
-	if (when == NULL)
+	if (whole && when == NULL)
 		gd_policy_reader_error(reader, node,
 		                       "rule \"%s\" has no when, such as when: {metric: cpu, above: "
 		                       "90%%}",
 		                       rule->name);
-	else if (!gd_node_is_empty(when) && gd_policy_when_read(reader, when, rule))
+	else if (when != NULL && !gd_node_is_empty(when) && gd_policy_when_read(reader, when, rule))
 		check_kind(reader, node, rule);
+	const struct gd_node *profile = gd_node_get(node, "profile");
+	if (profile != NULL && rule->profile == GD_POLICY_FULL)
+		gd_policy_reader_warn(reader, profile,
+		                      "profile: this version takes no core; full is what standard "
+		                      "is");
 	const struct gd_node *unless = gd_node_get(node, "unless");
 	if (unless != NULL && rule->profile == GD_POLICY_LIGHT)
 		gd_policy_reader_error_at_key(reader, unless,

@@ -163,22 +163,21 @@ static void read_service(struct gd_policy_reader *reader, const struct gd_node *
 		{ "scrape", read_scrape, 0 },
 		{ NULL, NULL, 0 },
 	};
-	if (!gd_policy_reader_map(reader, node, "a service", keys, service))
-		return;
+	bool whole = gd_policy_reader_map(reader, node, "a service", keys, service);
 	const struct gd_node *name = gd_node_get(node, "name");
-	if (name == NULL)
-		gd_policy_reader_error(reader, node, "a service has no name");
-	else {
+	if (name != NULL) {
 		service->at.line = name->line;
 		service->at.column = name->column;
+	} else if (whole) {
+		gd_policy_reader_error(reader, node, "a service has no name");
 	}
-	if (gd_node_get(node, "match") == NULL)
+	if (whole && gd_node_get(node, "match") == NULL)
 		gd_policy_reader_error(reader, node,
 		                       "service \"%s\" has no match, such as match: "
 		                       "{unit: checkout.service}",
 		                       service->name);
 	const struct gd_service *other = same_name(reader->policy, service->name);
-	if (service->name[0] != '\0' && other != NULL)
+	if (name != NULL && service->name[0] != '\0' && other != NULL)
 		gd_policy_reader_error(reader, name,
 		                       "two services are named \"%s\"; the first is at %s:%u:%u",
 		                       service->name, other->at.file, other->at.line,

@@ -340,7 +340,7 @@ bool gd_policy_reader_condition(struct gd_policy_reader *reader, const struct gd
 	const struct gd_node *level = above != NULL ? above : below;
 	const char *name = gd_policy_reader_text(reader, metric, "the name of a metric");
 	const char *text = gd_policy_reader_text(reader, level, "a level");
-	if (name == NULL || text == NULL || gd_node_is_empty(metric) || gd_node_is_empty(level))
+	if (name == NULL || text == NULL)
 		return false;
 	if (gd_metric_find(name, &condition.metric, &err) < 0) {
 		gd_policy_reader_error(reader, metric, "%s", err.msg);

@@ -133,8 +133,9 @@ static void put_when(struct gd_buf *to, const struct gd_rule *rule)
 		gd_buf_puts(to, "every ");
 		gd_policy_words_duration(rule->every_ns, to);
 		if (rule->jitter_ns > 0) {
-			gd_buf_puts(to, " give or take up to ");
+			gd_buf_puts(to, " and up to ");
 			gd_policy_words_duration(rule->jitter_ns, to);
+			gd_buf_puts(to, " later");
 		}
 		break;
 	}
