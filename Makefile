@@ -168,6 +168,8 @@ report := \
 	report/stacks.c \
 	report/standard.c \
 	report/summary.c \
+	report/timeline.c \
+	report/timeline_text.c \
 	report/warnings.c \
 	report/words.c
 
@@ -240,6 +242,8 @@ agent := \
 	agent/timeline.c \
 	agent/triggers.c \
 	agent/upload_peer.c \
+	agent/upload.c \
+	agent/upload_peer.c \
 	agent/watch_ask.c \
 	agent/watch_cgroup.c \
 	agent/watch_discover.c \
@@ -271,8 +275,10 @@ cli := \
 	cli/extract.c \
 	cli/hook.c \
 	cli/list.c \
+	cli/prune.c \
 	cli/show.c \
 	cli/status.c \
+	cli/upload.c \
 	cli/verify.c
 
 # The mains.  godiag-capture is the same binary under another name.
@@ -283,6 +289,7 @@ tests := \
 	tests/test_agent_capture.c \
 	tests/test_agent_control.c \
 	tests/test_agent_exposition.c \
+	tests/test_agent_hook.c \
 	tests/test_agent_operations.c \
 	tests/test_agent_role.c \
 	tests/test_agent_scraper.c \
@@ -355,6 +362,7 @@ tests := \
 	tests/test_golang_ticks.c \
 	tests/test_golang_traceback.c \
 	tests/test_golang_unwind.c \
+	tests/test_policies_engine.c \
 	tests/test_policies_document.c \
 	tests/test_policies_match.c \
 	tests/test_policies_metric.c \
@@ -363,6 +371,7 @@ tests := \
 	tests/test_report_heap.c \
 	tests/test_report_scan.c \
 	tests/test_report_show.c \
+	tests/test_report_timeline.c \
 	tests/test_target_build_id.c \
 	tests/test_target_container.c \
 	tests/test_target_identity.c \
@@ -403,7 +412,7 @@ truth := tests/kept.c tests/loopback.c tests/pprof_lines.c tests/stacks.c tests/
 	tests/truth.c tests/truth_stacks.c
 
 # And what some of them share.
-shared := tests/archives.c tests/fault.c tests/s3_server.c tests/spools.c
+shared := tests/archives.c tests/fault.c tests/hook_world.c tests/s3_server.c tests/series.c tests/spools.c
 
 # Scripts around the real programs: exit 0 passed, 77 skipped.
 integration := \
@@ -459,7 +468,8 @@ fuzzers := \
 	profile \
 	redact \
 	scheduler \
-	stat
+	stat \
+	timeline
 
 # The same binary's other names, where they go, and what systemd starts.
 names := godiag-capture godiag-hook godiag-upload
@@ -649,6 +659,10 @@ $(out)/tests/test_%: $(out)/tests/test_%.o $(harness:%.c=$(out)/%.o) $(out)/libg
 	$(call say,LINK,$@)$(link) $(wrap) -o $@ $(filter %.o,$^) $(out)/libgodiag.a $(package_libs) \
 		$(cmocka_libs)
 
+# The hook between its callers and a broker that decides as the test says.
+$(patsubst %.c,$(out)/%,$(filter tests/test_agent_hook.c tests/test_agent_hook_attack.c,$(tests))): \
+	$(out)/tests/hook_world.o
+
 # Archives for tests to read, damage and repair.
 $(patsubst %.c,$(out)/%,$(filter tests/test_archive_% tests/test_report_%,$(tests))): \
 	$(out)/tests/archives.o
@@ -663,6 +677,9 @@ $(truths:%.c=$(out)/%): %: %.o $(harness:%.c=$(out)/%.o) $(truth:%.c=$(out)/%.o)
 $(VICTIMS)/others.index: tests/victims/others.sh | $(VICTIMS)/versitygw
 	$(call say,VICTIM,others)bash tests/victims/others.sh -o $(VICTIMS)
 $(out)/tests/truth_sigquit.ok: $(VICTIMS)/others.index
+
+# Series of samples, played to the engine and replayed.
+$(out)/tests/test_policies_engine $(out)/tests/test_policies_replay: $(out)/tests/series.o
 
 # What collectors wrote, kept in memory.
 $(out)/tests/test_collectors_goroutines $(out)/tests/test_collectors_proc \
@@ -790,7 +807,11 @@ SOAK ?= 2000
 soak: all
 	@$(test_env) SOAK='$(SOAK)' sh tests/integration/soak.sh
 
-bench: all
+# The watcher and its broker's end alone, to measure.
+$(out)/tests/bench/idle: $(out)/tests/bench/idle.o $(out)/libgodiag.a
+	$(call say,LINK,$@)$(link) -o $@ $^ $(package_libs)
+
+bench: all $(out)/tests/bench/idle
 	@$(test_env) bash tests/bench/run.sh
 
 man_pages = $(foreach p,$(pages),$(DESTDIR)$(mandir)/man$(patsubst .%,%,$(suffix $(p)))/$(notdir $(p)))

@@ -68,7 +68,7 @@ static const char *const watcher_calls[] = {
 	"uname", "socketpair"
 
 static const char *const hook_calls[] = {
-	SOCKETS, EVENTS, THREADS, "accept", "accept4", "fstat", "getuid", "geteuid", NULL,
+	SOCKETS, EVENTS, THREADS, "accept", "accept4", "fstat", "newfstatat", "pread64", "getuid", "geteuid", NULL,
 };
 
 static const char *const scraper_calls[] = { SOCKETS, EVENTS, THREADS, RESOLVER, NULL };
@@ -76,7 +76,9 @@ static const char *const scraper_calls[] = { SOCKETS, EVENTS, THREADS, RESOLVER,
 static const char *const uploader_calls[] = {
 	SOCKETS, EVENTS, THREADS, RESOLVER, "pread64", "preadv", "getdents64", "statx",
 	"readlink", "readlinkat", "access", "faccessat", "faccessat2", "getuid", "geteuid",
-	"getgid", "getegid", "prlimit64", NULL,
+	"getgid", "getegid", "prlimit64",
+	/* A store in a directory (file://); Landlock says which. */
+	"mkdir", "linkat", "unlinkat", "fsync", "sendfile", NULL,
 };
 
 static const char *const watcher_reads[] = { "/proc", "/sys/fs/cgroup",
@@ -89,6 +91,7 @@ static const char *const uploader_reads[] = {
 	"/usr/lib/ssl", "/etc/pki", "/etc/ca-certificates", "$CREDENTIALS_DIRECTORY",
 	"$SSL_CERT_FILE", "$SSL_CERT_DIR", NULL,
 };
+static const char *const uploader_writes[] = { "$GODIAG_UPLOAD_STORE", NULL };
 
 const struct gd_role_info gd_roles[GD_ROLES] = {
 	[GD_ROLE_BROKER] = {
@@ -141,6 +144,7 @@ const struct gd_role_info gd_roles[GD_ROLES] = {
 		.user = "godiag-upload",
 		.syscalls = uploader_calls,
 		.read_paths = uploader_reads,
+		.write_paths = uploader_writes,
 		.network = true,
 		.memory_max = 2048 * MIB,
 	},

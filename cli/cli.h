@@ -16,8 +16,10 @@ int gd_cli_enable(int argc, char **argv);
 int gd_cli_extract(int argc, char **argv);
 int gd_cli_hook(int argc, char **argv);
 int gd_cli_list(int argc, char **argv);
+int gd_cli_prune(int argc, char **argv);
 int gd_cli_show(int argc, char **argv);
 int gd_cli_status(int argc, char **argv);
+int gd_cli_upload(int argc, char **argv);
 int gd_cli_verify(int argc, char **argv);
 
 /* "godiag show: FILE: ..." on stderr, escaped; returns status. */

@@ -25,6 +25,8 @@ static const struct command {
 	{ "doctor", NULL, gd_cli_doctor, "what this host allows, and what is lost without it" },
 	{ "agent", "godiagd", gd_cli_agent, "watch services, capture by policy" },
 	{ "status", NULL, gd_cli_status, "what the agent watches, did, and cannot do" },
+	{ "upload", "godiag-upload", gd_cli_upload, "upload what the agent or a spool has ready" },
+	{ "prune", NULL, gd_cli_prune, "delete archives of a spool by age, count and space" },
 	{ "enable", NULL, gd_cli_enable, "arm rules again that disabled themselves" },
 };
 

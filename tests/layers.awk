@@ -17,6 +17,7 @@ BEGIN {
 	may["tests"] = may["agent"] " agent cli"
 	# what cli/ may know of the agent
 	door["agent/capture.h"] = door["agent/client.h"] = 1
+	door["agent/upload.h"] = 1
 	door["agent/exit.h"] = door["agent/host_check.h"] = 1
 }
 

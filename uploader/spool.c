@@ -182,6 +182,7 @@ int gd_spool_failed(struct gd_spool *spool, const char *id, const char *why, str
 void gd_spool_stats(const struct gd_spool *spool, struct gd_spool_stats *ret)
 {
 	struct gd_spool_stats stats = { .quarantined = spool->n_quarantined,
+		                        .quarantined_bytes = spool->quarantined_bytes,
 		                        .uploaded_total = spool->uploaded_total,
 		                        .failed_total = spool->failed_total };
 	for (size_t i = 0; i < spool->n_items; i++) {

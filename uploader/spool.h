@@ -120,7 +120,7 @@ int gd_spool_prune(struct gd_spool *spool, const struct gd_spool_keep *keep,
 
 struct gd_spool_stats {
 	unsigned ready, done, quarantined;
-	uint64_t ready_bytes, done_bytes;
+	uint64_t ready_bytes, done_bytes, quarantined_bytes;
 	uint64_t fs_bytes, fs_free_bytes;
 	uint64_t uploaded_total, failed_total;
 };
