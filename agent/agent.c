@@ -214,6 +214,8 @@ static int open_state(struct gd_agent *agent, struct gd_error *err)
 static int begin(struct gd_agent *agent, struct gd_error *err)
 {
 	int r = gd_agent_load_policy(agent, &agent->policy, err);
+	if (r == -EINVAL) /* each finding was logged */
+		return gd_fail(err, r, "%s: no policy to start with", agent->options->config);
 	if (r == 0)
 		r = gd_engine_create(agent->policy, gd_agent_fired, agent, &agent->engine, err);
 	if (r == 0)

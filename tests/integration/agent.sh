@@ -1,0 +1,133 @@
+#!/bin/bash
+# The agent's life: it finds a service, a rule fires once, signals and operators get captures, a bad
+# policy changes nothing, its watcher may be killed, and after kill -9 of itself the limits still count.
+set -euo pipefail
+. tests/agent.sh
+[ -x "$BUILD/godiagd" ] || { echo "# skip: $BUILD/godiagd is not built"; exit 77; }
+command -v jq >/dev/null || { echo "# skip: no jq"; exit 77; }
+victim=$(ls "$VICTIMS"/churn-go*-plain 2>/dev/null | sort -V | tail -n 1 || true)
+[ -n "$victim" ] || { echo "# skip: no victim churn was built"; exit 77; }
+
+dir=$(mktemp -d)
+finish() {
+	code=$?
+	[ $code -eq 0 ] || tail -n 40 "$dir/godiagd.log" || true
+	agent_stop "$dir"
+	[ ! -s "$dir/victim.pid" ] || kill "$(cat "$dir/victim.pid")" 2>/dev/null || true
+	rm -rf "$dir"
+}
+trap finish EXIT
+fail() {
+	echo "FAILED: $*"
+	exit 1
+}
+step() { echo "-- $*"; }
+# A name of its own, so that other tests' victims are not meant.
+cp "$victim" "$dir/gdagent-it"
+mkfifo "$dir/in"
+"$dir/gdagent-it" -seconds 300 <"$dir/in" >"$dir/out" 2>&1 &
+echo $! >"$dir/victim.pid"
+exec 9>"$dir/in"
+pid=$(cat "$dir/victim.pid")
+
+policy() { # level
+	cat >"$dir/policy.yaml" <<-END
+		services:
+		  - name: here
+		    match: { comm: gdagent-it }
+		  - name: nowhere
+		    match: { comm: gdagent-nobody }
+		rules:
+		  - name: many
+		    service: here
+		    when: { metric: go_goroutines, above: $1 }
+		    for: 0
+		    cooldown: 1s
+		    limit: 1/24h
+		    profile: light
+		budget: { free: 1%, captures: 100/1h }
+	END
+	chmod 600 "$dir/policy.yaml"
+}
+# captures TRIGGER: how many of that kind were sealed
+captures() { agent_status "$dir" | jq "[.captures[] | select(.trigger == \"$1\" and .digest != \"\" and .digest != null)] | length"; }
+
+policy 2
+agent_start "$dir"
+step "a rule with for 0 fires and its capture verifies"
+agent_await "$dir" 20 '.captures[0].state == "succeeded"' || fail "no capture: $(agent_status "$dir")"
+archive=$(ls "$dir"/state/spool/ready/*.tar)
+"$BUILD/godiag" verify "$archive" >/dev/null || fail "$archive does not verify"
+"$BUILD/godiag" list "$archive" | grep -q '^timeline.jsonl' || fail "no timeline"
+"$BUILD/godiag" show "$archive" | grep -q 'rule=many' || fail "show does not name the rule"
+"$BUILD/godiag" show "$archive" | grep -q 'go_goroutines' || fail "show does not name the metric"
+
+step "a service without a process is named, and status says so by its exit"
+code=0
+"$BUILD/godiag" status --run "$dir/run" >"$dir/status.txt" || code=$?
+[ $code -eq 4 ] || fail "status exits $code"
+grep -q 'nowhere.*no running process' "$dir/status.txt" || fail "$(cat "$dir/status.txt")"
+
+step "a bad policy is refused by name and place, the old one stays"
+cp "$dir/policy.yaml" "$dir/good.yaml"
+echo "rulez: []" >>"$dir/policy.yaml"
+kill -HUP "$(cat "$dir/godiagd.pid")"
+agent_await "$dir" 5 '.problems | any(contains("policy not reloaded"))' || fail "no complaint"
+grep -q 'policy.yaml:[0-9]*:1.*rulez' "$dir/godiagd.log" || fail "the log does not say where"
+agent_status "$dir" | jq -e '.rules | length == 1' >/dev/null || fail "the rule is gone"
+cp "$dir/good.yaml" "$dir/policy.yaml"
+kill -HUP "$(cat "$dir/godiagd.pid")"
+agent_await "$dir" 5 '.problems | any(contains("policy not reloaded")) | not' || fail "still stale"
+
+step "an operator names a pid; a unit that nobody means is refused"
+"$BUILD/godiag-capture" --run "$dir/run" --agent --pid "$pid" --profile light --reason "by hand" \
+	>"$dir/hand.txt" || fail "exit $?"
+"$BUILD/godiag" verify "$(cut -d' ' -f1 "$dir/hand.txt")" >/dev/null || fail "not an archive"
+code=0
+"$BUILD/godiag-capture" --run "$dir/run" --unit no-such.service 2>"$dir/refused.txt" || code=$?
+[ $code -eq 2 ] || fail "unknown unit: exit $code"
+grep -q 'no-such.service' "$dir/refused.txt" || fail "$(cat "$dir/refused.txt")"
+
+step "SIGUSR1 captures all, SIGUSR2 the queued pid"
+agent_await "$dir" 20 '.watched | length == 1' || fail "not watched after the reload"
+kill -USR1 "$(cat "$dir/godiagd.pid")"
+agent_await "$dir" 10 '[.captures[] | select(.trigger == "signal" and .state == "succeeded")] | length == 1' ||
+	fail "SIGUSR1: $(agent_status "$dir")"
+if /bin/kill --help 2>&1 | grep -q queue; then
+	/bin/kill -q $$ -s USR2 "$(cat "$dir/godiagd.pid")"
+	agent_await "$dir" 10 "[.captures[] | select(.trigger != \"rule\" and .pid == $$ and .digest != \"\")] | length == 1" ||
+		fail "SIGUSR2: $(agent_status "$dir")"
+fi
+
+step "the watcher is killed: another one takes over"
+watcher=$(cat /proc/"$(cat "$dir/godiagd.pid")"/task/*/children | tr ' ' '\n' | head -n 1)
+kill -KILL "$watcher"
+agent_await "$dir" 20 '.watcher_restarts == 1 and (.watched | length == 1)' || fail "no new watcher"
+
+step "kill -9: nothing is torn, and the limit of one in 24 h still counts"
+admitted=$(agent_status "$dir" | jq '.rules[0].triggers.admitted')
+[ "$admitted" = 1 ] || fail "$admitted admitted before"
+agent_kill "$dir"
+agent_start "$dir"
+agent_await "$dir" 20 '.rules[0].triggers | .limit // .cooldown // 0 | . > 0' ||
+	fail "did not fire anew: $(agent_status "$dir")"
+admitted=$(agent_status "$dir" | jq '.rules[0].triggers.admitted')
+[ "$admitted" = 1 ] || fail "$admitted admitted after a restart"
+for archive in "$dir"/state/spool/ready/*.tar; do
+	"$BUILD/godiag" verify "$archive" >/dev/null || fail "$archive does not verify"
+done
+
+step "the doctor finds nothing wrong with the policy and hears the agent's complaint"
+code=0
+"$BUILD/godiag" doctor --config "$dir/policy.yaml" --run "$dir/run" >"$dir/doctor.txt" || code=$?
+grep -q 'ok *policy' "$dir/doctor.txt" || fail "$(cat "$dir/doctor.txt")"
+grep -q 'agent.*nowhere' "$dir/doctor.txt" || fail "$(cat "$dir/doctor.txt")"
+
+step "SIGTERM ends it with 0 and the target runs on"
+agent=$(cat "$dir/godiagd.pid")
+kill "$agent"
+code=0
+wait "$agent" || code=$?
+rm -f "$dir/godiagd.pid"
+[ $code -eq 0 ] || fail "exit $code"
+grep -q '^State:[[:space:]]*[RSD]' "/proc/$pid/status" || fail "the target does not run"
