@@ -23,10 +23,13 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/notify.h"
+#include "base/units.h"
 
 #define SECOND INT64_C(1000000000)
 #define PRUNE_EVERY_NS (60 * SECOND)
 #define WATCHER_PAUSE_MAX_S 60
+#define CLOCK_JUMP_NS (2 * SECOND) /* less is what NTP does */
+#define CLOCK_SHOWN_NS (86400 * SECOND)
 
 /* --- commands, signals, time ---------------------------------------------------------------------- */
 
@@ -97,11 +100,31 @@ static void on_signal(void *arg)
 	}
 }
 
+/* Limits do not mind (see admission.h), but times in archives and object names do. */
+static void watch_clock(struct gd_agent *agent, const struct gd_clock *now)
+{
+	int64_t offset = now->realtime_ns - now->boottime_ns;
+	int64_t jump = offset - agent->clock_offset_ns;
+	char text[GD_UNITS_TEXT];
+	if (agent->clock_offset_ns != 0 && jump < -CLOCK_JUMP_NS) {
+		(void)snprintf(agent->clock_problem, sizeof(agent->clock_problem),
+		               "the clock was set back by %s: captures before and after do not sort",
+		               gd_units_duration(text, (uint64_t)-jump));
+		agent->clock_jumped_ns = now->boottime_ns;
+		gd_log(GD_LOG_WARNING, "%s", agent->clock_problem);
+	}
+	if (now->boottime_ns - agent->clock_jumped_ns > CLOCK_SHOWN_NS)
+		agent->clock_problem[0] = '\0';
+	agent->clock_offset_ns = offset;
+}
+
 static void on_second(void *arg)
 {
 	struct gd_agent *agent = arg;
 	uint64_t expirations;
-	int64_t now = gd_clock_now().boottime_ns;
+	struct gd_clock clock = gd_clock_now();
+	int64_t now = clock.boottime_ns;
+	watch_clock(agent, &clock);
 	(void)!read(agent->timer.fd, &expirations, sizeof(expirations));
 	(void)gd_notify_send("WATCHDOG=1", NULL);
 	int64_t pause_s = agent->watcher_restarts < WATCHER_PAUSE_MAX_S ? agent->watcher_restarts

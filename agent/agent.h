@@ -61,6 +61,9 @@ struct gd_agent {
 	char policy_problem[248];   /* why the last reload was refused; "" */
 	char state_note[248];       /* what opening the state found; "" */
 	char watcher_problem[248];  /* why there is none now; "" */
+	char clock_problem[248];    /* the clock was set back lately; "" */
+	int64_t clock_offset_ns;    /* CLOCK_REALTIME - CLOCK_BOOTTIME, as of the last second */
+	int64_t clock_jumped_ns;    /* CLOCK_BOOTTIME of that */
 	bool stopping;
 	int stop_signals;
 };

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/host_check.h"
 #include "base/json.h"
 
 #define CAPTURES_SHOWN 10
@@ -64,6 +65,7 @@ static void put_problems(const struct gd_agent *agent, struct gd_json *json)
 	problem(json, "policy not reloaded", agent->policy_problem);
 	problem(json, "watcher", agent->watcher_problem);
 	problem(json, "state", agent->state_note);
+	problem(json, "clock", agent->clock_problem);
 	for (size_t i = 0; i < policy->n_services; i++)
 		if (agent->watcher != NULL && !gd_watcher_matched(agent->watcher, (uint32_t)i))
 			problem(json, policy->services[i].name, "no running process matches");
@@ -84,6 +86,25 @@ static void put_problems(const struct gd_agent *agent, struct gd_json *json)
 		problem(json, "uploader", "not connected: archives wait in the spool; start "
 		                          "godiag-upload");
 	put_space_problem(agent, json);
+	gd_json_array_end(json);
+}
+
+/* What this host does not allow; no problem of the agent's, but less in each archive. */
+static void put_host(const struct gd_agent *agent, struct gd_json *json)
+{
+	gd_json_array(json, "host");
+	for (const struct gd_host_check *c = gd_host_checks; c->what != NULL; c++) {
+		char detail[256] = "";
+		enum gd_host_verdict verdict =
+			c->try_it(gd_spool_ready(agent->spool), detail, sizeof(detail));
+		if (verdict == GD_HOST_OK)
+			continue;
+		gd_json_object(json, NULL);
+		gd_json_string(json, "check", c->what);
+		gd_json_string(json, "detail", detail);
+		gd_json_string(json, "lost", c->lost);
+		gd_json_object_end(json);
+	}
 	gd_json_array_end(json);
 }
 
@@ -226,6 +247,7 @@ void gd_agent_status(void *arg, struct gd_buf *to)
 		gd_json_string(&json, NULL, *file);
 	gd_json_array_end(&json);
 	put_problems(agent, &json);
+	put_host(agent, &json);
 	gd_json_bool(&json, "hook", agent->hook != NULL);
 	gd_json_bool(&json, "uploader", agent->upload != NULL);
 	gd_json_string(&json, "upload_to", agent->policy->upload);

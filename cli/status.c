@@ -59,6 +59,21 @@ static void print_problems(const json_t *problems)
 	}
 }
 
+static void print_host(const json_t *host)
+{
+	size_t i;
+	json_t *check;
+	json_array_foreach(host, i, check) {
+		(void)fputs(i == 0 ? "host       " : "           ", stdout);
+		put(text_of(check, "check"));
+		(void)fputs(": ", stdout);
+		put(text_of(check, "detail"));
+		(void)fputs("; lost: ", stdout);
+		put(text_of(check, "lost"));
+		(void)putchar('\n');
+	}
+}
+
 /* A handful of numbers that say how a process does. */
 static void print_metrics(const json_t *metrics)
 {
@@ -175,6 +190,7 @@ static int print(const json_t *status)
 	}
 	(void)putchar('\n');
 	print_problems(problems);
+	print_host(json_object_get(status, "host"));
 	print_watched(json_object_get(status, "watched"));
 	print_rules(json_object_get(status, "rules"));
 	print_spool(json_object_get(status, "spool"), text_of(status, "upload_to"));
