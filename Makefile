@@ -362,8 +362,8 @@ tests := \
 	tests/test_golang_ticks.c \
 	tests/test_golang_traceback.c \
 	tests/test_golang_unwind.c \
-	tests/test_policies_engine.c \
 	tests/test_policies_document.c \
+	tests/test_policies_engine.c \
 	tests/test_policies_match.c \
 	tests/test_policies_metric.c \
 	tests/test_policies_policy.c \
@@ -464,6 +464,7 @@ fuzzers := \
 	manifest \
 	maps \
 	pclntab \
+	policy \
 	proc_text \
 	profile \
 	redact \
