@@ -68,7 +68,8 @@ static const char *const watcher_calls[] = {
 	"uname", "socketpair"
 
 static const char *const hook_calls[] = {
-	SOCKETS, EVENTS, THREADS, "accept", "accept4", "fstat", "newfstatat", "pread64", "getuid", "geteuid", NULL,
+	SOCKETS, EVENTS, THREADS, "accept", "accept4", "fstat", "newfstatat", "pread64", "getuid",
+	"geteuid", NULL,
 };
 
 static const char *const scraper_calls[] = { SOCKETS, EVENTS, THREADS, RESOLVER, NULL };

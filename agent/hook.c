@@ -1,0 +1,611 @@
+/*
+ * The launcher: what of godiag-hook stays outside of the jail and never sees a stranger's byte.  It
+ * opens listening sockets, reads the tokens file, connects to the broker, and keeps two jailed
+ * children alive: the server (hook_server.c) and, when something is to be scraped, the scraper.
+ *
+ *	start ─► server forked ─► sockets and tokens to it ─► connection to the broker to it ─► ready
+ *
+ * What can go wrong: the broker goes away (the server answers 503, a new connection is tried again and
+ * again), a child dies (a new one takes over the same listening socket), the place to listen at is
+ * taken (said once per try, tried again).  SIGHUP reads the tokens again; SIGTERM ends all three.
+ */
+#include "agent/hook.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/exit.h"
+#include "agent/hook_http.h"
+#include "agent/hook_listen.h"
+#include "agent/hook_record.h"
+#include "agent/hook_server.h"
+#include "agent/hook_tokens.h"
+#include "agent/role.h"
+#include "agent/scraper.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/message.h"
+#include "base/notify.h"
+
+#define LISTEN_MAX 8
+#define SECOND INT64_C(1000000000)
+#define BACKOFF_MIN_NS (SECOND / 10)
+#define BROKER_BACKOFF_MAX_NS (2 * SECOND)
+#define BACKOFF_MAX_NS (30 * SECOND)
+/* A server that said nothing for so long is not alive. */
+#define SILENT_NS (5 * SECOND)
+/* One that has lived for so long is not the reason if the next one dies. */
+#define PROVEN_NS (10 * SECOND)
+#define END_MS 2000
+
+/* Something that is tried until it works, ever more slowly. */
+struct again {
+	bool wanted;
+	int64_t at_ns, wait_ns;
+};
+
+struct launcher {
+	const struct gd_hook_options *options;
+	int signal_fd, control_fd;
+	pid_t server_pid, scraper_pid;
+	struct again server, broker, scraper, listener;
+	int listen_fds[LISTEN_MAX];
+	size_t n_listen;
+	bool fixed;     /* sockets were given to us; the policy has no say */
+	bool asked;     /* this server has asked for sockets: once */
+	bool tcp;
+	char listen[sizeof(((struct gd_hook_place *)NULL)->listen)]; /* what we opened; "" */
+	struct gd_hook_place place; /* what the server asked for */
+	char tokens_path[1100];
+	bool has_tokens;
+	bool broker_lost; /* said so already */
+	bool ready;
+	struct gd_hook_alive alive;
+	int64_t server_ns, alive_ns, watchdog_ns, watchdog_at_ns;
+	bool ending;
+};
+
+/* ---- trying again ---- */
+
+static void want(struct again *again, int64_t now_ns)
+{
+	if (again->wanted)
+		return;
+	again->wanted = true;
+	again->at_ns = now_ns + again->wait_ns;
+}
+
+static void failed(struct again *again, int64_t now_ns, int64_t max_ns)
+{
+	again->wait_ns = again->wait_ns == 0 ? BACKOFF_MIN_NS : 2 * again->wait_ns;
+	if (again->wait_ns > max_ns)
+		again->wait_ns = max_ns;
+	again->wanted = true;
+	again->at_ns = now_ns + again->wait_ns;
+}
+
+static bool is_due(const struct again *again, int64_t now_ns)
+{
+	return again->wanted && again->at_ns <= now_ns;
+}
+
+/* ---- tokens ---- */
+
+static void find_tokens(struct launcher *l)
+{
+	const char *directory = getenv("CREDENTIALS_DIRECTORY");
+	if (l->options->tokens != NULL)
+		(void)snprintf(l->tokens_path, sizeof(l->tokens_path), "%s", l->options->tokens);
+	else if (l->place.tokens[0] != '\0')
+		(void)snprintf(l->tokens_path, sizeof(l->tokens_path), "%s", l->place.tokens);
+	else if (directory != NULL)
+		(void)snprintf(l->tokens_path, sizeof(l->tokens_path), "%s/tokens", directory);
+	else
+		l->tokens_path[0] = '\0';
+}
+
+/* Checks the file before anybody uses it; no file is no error unless it was named. */
+static int read_tokens(struct launcher *l, struct gd_buf *text, struct gd_error *err)
+{
+	struct gd_hook_tokens *tokens = NULL;
+	find_tokens(l);
+	bool named = l->options->tokens != NULL || l->place.tokens[0] != '\0';
+	int r = l->tokens_path[0] == '\0' ? -ENOENT : gd_hook_tokens_read(l->tokens_path, text, err);
+	if (r == -ENOENT && !named) {
+		gd_buf_reset(text);
+		return 0;
+	}
+	if (r == 0)
+		r = gd_hook_tokens_parse(l->tokens_path, text->len > 0 ? text->data : "", text->len,
+		                         &tokens, err);
+	if (r < 0)
+		return r;
+	size_t n = tokens->n;
+	gd_hook_tokens_destroy(tokens);
+	return n > 0 ? 0 : gd_fail(err, -EINVAL, "%s: no tokens in it", l->tokens_path);
+}
+
+static int send_tokens(struct launcher *l, struct gd_error *err)
+{
+	GD_BUF struct gd_buf text = GD_BUF_INIT(GD_HOOK_TOKENS_FILE_MAX);
+	int r = read_tokens(l, &text, err);
+	if (r < 0)
+		return r;
+	l->has_tokens = text.len > 0;
+	r = gd_message_send(l->control_fd, GD_HOOK_TOKENS, 0, text.data, text.len, NULL, 0, err);
+	if (text.len > 0)
+		explicit_bzero(text.data, text.len);
+	return r;
+}
+
+static void reload_tokens(struct launcher *l)
+{
+	struct gd_error err = { 0 };
+	bool had = l->has_tokens;
+	GD_BUF struct gd_buf text = GD_BUF_INIT(GD_HOOK_TOKENS_FILE_MAX);
+	if (l->control_fd < 0)
+		return;
+	int r = read_tokens(l, &text, &err);
+	if (r == 0 && had && text.len == 0)
+		r = gd_fail(&err, -ENOENT, "%s: gone", l->tokens_path);
+	if (r == 0)
+		r = send_tokens(l, &err);
+	if (r < 0)
+		gd_log(GD_LOG_ERROR, "hook: the old tokens stay: %s", err.msg);
+	else
+		gd_log(GD_LOG_INFO, "hook: tokens read again");
+}
+
+/* ---- listening ---- */
+
+static void close_sockets(struct launcher *l)
+{
+	for (size_t i = 0; i < l->n_listen; i++)
+		(void)close(l->listen_fds[i]);
+	if (l->n_listen > 0 && l->listen[0] != '\0')
+		gd_hook_listen_forget(l->listen);
+	l->n_listen = 0;
+	l->tcp = false;
+	l->listen[0] = '\0';
+}
+
+static int open_socket(struct launcher *l, const char *text, struct gd_error *err)
+{
+	bool tcp;
+	if (l->n_listen > 0 && strcmp(l->listen, text) == 0)
+		return 0; /* a server before this one had it */
+	close_sockets(l);
+	int fd = gd_hook_listen_open(text, &tcp, err);
+	if (fd < 0)
+		return fd;
+	l->listen_fds[l->n_listen++] = fd;
+	l->tcp = tcp;
+	(void)snprintf(l->listen, sizeof(l->listen), "%s", text);
+	return 0;
+}
+
+/* Sockets and tokens to the server; tokens first, so that nobody is served without them. */
+static int give_sockets(struct launcher *l, struct gd_error *err)
+{
+	int r = send_tokens(l, err);
+	if (r < 0)
+		return r;
+	if (l->tcp && !l->has_tokens)
+		return gd_fail(err, -ENOKEY,
+		               "no tokens file: without it only a unix socket is served, not TCP; "
+		               "make one with godiag hook --new-token NAME");
+	uint32_t n = (uint32_t)l->n_listen;
+	return gd_message_send(l->control_fd, GD_HOOK_LISTEN, 0, &n, sizeof(n), l->listen_fds,
+	                       l->n_listen, err);
+}
+
+static int adopt_sockets(struct launcher *l, int n, struct gd_error *err)
+{
+	if (n > LISTEN_MAX)
+		return gd_fail(err, -E2BIG, "%d sockets, more than %d", n, LISTEN_MAX);
+	for (int i = 0; i < n; i++) {
+		bool tcp;
+		int fd = gd_hook_listen_adopt(GD_NOTIFY_LISTEN_FD + i, &tcp, err);
+		if (fd < 0)
+			return fd;
+		l->listen_fds[l->n_listen++] = fd;
+		l->tcp |= tcp;
+	}
+	return 0;
+}
+
+/* Sockets that do not depend on the policy. */
+static int open_fixed(struct launcher *l, struct gd_error *err)
+{
+	int n = gd_notify_listen_fds();
+	l->fixed = n > 0 || l->options->listen != NULL;
+	if (n > 0)
+		return adopt_sockets(l, n, err);
+	return l->options->listen != NULL ? open_socket(l, l->options->listen, err) : 0;
+}
+
+static void try_listen(struct launcher *l, int64_t now_ns)
+{
+	struct gd_error err = { 0 };
+	l->listener.wanted = false;
+	if (strcmp(l->place.listen, "off") == 0) {
+		gd_log(GD_LOG_INFO, "hook: the policy says hook: listen: off");
+		return;
+	}
+	int r = open_socket(l, l->place.listen, &err);
+	if (r == 0)
+		r = give_sockets(l, &err);
+	if (r < 0) {
+		close_sockets(l);
+		gd_log(GD_LOG_ERROR, "hook: not listening: %s", err.msg);
+		failed(&l->listener, now_ns, BACKOFF_MAX_NS);
+	} else {
+		l->listener.wait_ns = 0;
+	}
+}
+
+/* ---- children ---- */
+
+static int start_server(struct launcher *l, int64_t now_ns, struct gd_error *err)
+{
+	int pair[2];
+	int r = gd_message_pair(pair, err);
+	if (r < 0)
+		return r;
+	struct gd_hook_server_options options = { .control_fd = pair[1] };
+	const int keep[] = { 2, pair[1] };
+	r = gd_role_fork(GD_ROLE_HOOK, keep, 2, gd_hook_server_run, &options, &l->server_pid, NULL,
+	                 err);
+	(void)close(pair[1]);
+	if (r < 0) {
+		(void)close(pair[0]);
+		return r;
+	}
+	l->control_fd = pair[0];
+	(void)fcntl(l->control_fd, F_SETFL, O_NONBLOCK);
+	l->asked = false;
+	l->listener.wanted = false;
+	l->alive_ns = l->server_ns = now_ns;
+	l->broker.wanted = false;
+	want(&l->broker, now_ns);
+	return l->fixed ? give_sockets(l, err) : 0;
+}
+
+struct scraper_run {
+	int fd;
+};
+
+static int run_scraper(void *arg)
+{
+	return gd_scraper_run(((const struct scraper_run *)arg)->fd);
+}
+
+static int start_scraper(struct launcher *l, struct gd_error *err)
+{
+	int pair[2];
+	int r = gd_message_pair(pair, err);
+	if (r < 0)
+		return r;
+	struct scraper_run run = { .fd = pair[1] };
+	const int keep[] = { 2, pair[1] };
+	r = gd_role_fork(GD_ROLE_SCRAPER, keep, 2, run_scraper, &run, &l->scraper_pid, NULL, err);
+	(void)close(pair[1]);
+	if (r == 0)
+		r = gd_message_send(l->control_fd, GD_HOOK_SCRAPER, 0, NULL, 0, &pair[0], 1, err);
+	(void)close(pair[0]);
+	return r;
+}
+
+static void end_child(pid_t *pid)
+{
+	if (*pid <= 0)
+		return;
+	(void)kill(*pid, SIGKILL);
+	(void)waitpid(*pid, NULL, 0);
+	*pid = 0;
+}
+
+static void server_ended(struct launcher *l, int status, int64_t now_ns)
+{
+	bool again = WIFEXITED(status) && WEXITSTATUS(status) == GD_HOOK_SERVER_AGAIN;
+	if (WIFSIGNALED(status))
+		gd_log(GD_LOG_ERROR, "hook: the server died of signal %d; another one takes over",
+		       WTERMSIG(status));
+	else if (!again)
+		gd_log(GD_LOG_ERROR, "hook: the server ended with status %d; another one takes over",
+		       WEXITSTATUS(status));
+	(void)close(l->control_fd);
+	l->control_fd = -1;
+	l->server_pid = 0;
+	l->alive = (struct gd_hook_alive){ .listening = 0 };
+	/* The scraper's other end went with it. */
+	end_child(&l->scraper_pid);
+	l->scraper.wanted = false;
+	if (again)
+		want(&l->server, now_ns);
+	else
+		failed(&l->server, now_ns, BACKOFF_MAX_NS);
+}
+
+static void reap(struct launcher *l, int64_t now_ns)
+{
+	int status;
+	pid_t pid;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == l->server_pid) {
+			server_ended(l, status, now_ns);
+		} else if (pid == l->scraper_pid) {
+			gd_log(GD_LOG_WARNING, "hook: the scraper ended");
+			l->scraper_pid = 0;
+			if (l->scraper.wanted)
+				failed(&l->scraper, now_ns, BACKOFF_MAX_NS);
+		}
+	}
+}
+
+/* ---- the broker ---- */
+
+static int connect_broker(struct launcher *l, struct gd_error *err)
+{
+	const char *path = l->options->agent_socket;
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	size_t n = strlen(path);
+	if (n >= sizeof(address.sun_path))
+		return gd_fail(err, -EINVAL, "%s: too long for a socket", path);
+	memcpy(address.sun_path, path, n + 1);
+	GD_CLOSE int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return gd_fail_errno(err, -errno, "socket");
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return gd_fail_errno(err, -errno, "the agent's socket %s", path);
+	return gd_message_send(l->control_fd, GD_HOOK_BROKER, 0, NULL, 0, &fd, 1, err);
+}
+
+static void try_broker(struct launcher *l, int64_t now_ns)
+{
+	struct gd_error err = { 0 };
+	l->broker.wanted = false;
+	if (connect_broker(l, &err) == 0)
+		return;
+	if (!l->broker_lost)
+		gd_log(GD_LOG_WARNING, "hook: %s; trying again", err.msg);
+	l->broker_lost = true;
+	failed(&l->broker, now_ns, BROKER_BACKOFF_MAX_NS);
+}
+
+/* ---- what the server says ---- */
+
+static int from_alive(struct launcher *l, const struct gd_message *message, const void *body,
+                      int64_t now_ns, struct gd_error *err)
+{
+	struct gd_hook_alive alive;
+	int r = gd_message_body(message, sizeof(alive), err);
+	if (r < 0)
+		return r;
+	memcpy(&alive, body, sizeof(alive));
+	bool changed = memcmp(&alive, &l->alive, sizeof(alive)) != 0;
+	l->alive = alive;
+	l->alive_ns = now_ns;
+	if (now_ns - l->server_ns > PROVEN_NS)
+		l->server.wait_ns = 0;
+	if (alive.connected != 0) {
+		if (l->broker_lost)
+			gd_log(GD_LOG_INFO, "hook: connected to the agent again");
+		l->broker_lost = false;
+		l->broker.wait_ns = 0;
+	}
+	/* Where to listen may depend on an agent that starts after us. */
+	bool ready = alive.listening > 0 || !l->fixed;
+	if (ready && (changed || !l->ready)) {
+		const char *status = alive.listening == 0 ? "not listening" :
+		                     alive.connected == 0 ? "listening; the agent is not there" :
+		                                            "listening";
+		char text[80];
+		(void)snprintf(text, sizeof(text), "READY=1\nSTATUS=%s", status);
+		(void)gd_notify_send(text, NULL);
+		if (changed)
+			gd_log(GD_LOG_INFO, "hook: %s%s%s", status,
+			       alive.listening > 0 && l->listen[0] != '\0' ? " at " : "",
+			       alive.listening > 0 ? l->listen : "");
+		l->ready = true;
+	}
+	return 0;
+}
+
+static int from_listen(struct launcher *l, const struct gd_message *message, const void *body,
+                       int64_t now_ns, struct gd_error *err)
+{
+	int r = gd_message_body(message, sizeof(l->place), err);
+	if (r < 0)
+		return r;
+	if (l->asked || l->fixed)
+		return gd_fail(err, -EBADMSG, "the server asked for sockets twice");
+	struct gd_hook_place place;
+	memcpy(&place, body, sizeof(place));
+	if (memchr(place.listen, 0, sizeof(place.listen)) == NULL ||
+	    memchr(place.tokens, 0, sizeof(place.tokens)) == NULL)
+		return gd_fail(err, -EBADMSG, "the server asked for a strange place");
+	l->place = place;
+	l->asked = true;
+	want(&l->listener, now_ns);
+	return 0;
+}
+
+/* 0: fine, or nothing there. */
+static int from_server(struct launcher *l, int64_t now_ns, struct gd_error *err)
+{
+	char body[sizeof(struct gd_hook_place) + 1];
+	GD_MESSAGE struct gd_message message = { .n_fds = 0 };
+	int r = gd_message_recv(l->control_fd, &message, body, sizeof(body), err);
+	if (r == -EAGAIN || r == 0)
+		return 0; /* its end is reaped */
+	if (r < 0)
+		return r;
+	switch (message.type) {
+	case GD_HOOK_ALIVE:
+		return from_alive(l, &message, body, now_ns, err);
+	case GD_HOOK_ASK_LISTEN:
+		return from_listen(l, &message, body, now_ns, err);
+	case GD_HOOK_ASK_BROKER:
+		if (l->broker.wait_ns == 0)
+			l->broker.wait_ns = BACKOFF_MIN_NS;
+		want(&l->broker, now_ns);
+		return 0;
+	case GD_HOOK_ASK_SCRAPER:
+		want(&l->scraper, now_ns);
+		return 0;
+	default:
+		return gd_fail(err, -EBADMSG, "a record of type %u from the server", message.type);
+	}
+}
+
+/* ---- the loop ---- */
+
+static void do_what_is_due(struct launcher *l, int64_t now_ns)
+{
+	struct gd_error err = { 0 };
+	if (l->server_pid == 0 && is_due(&l->server, now_ns)) {
+		l->server.wanted = false;
+		if (start_server(l, now_ns, &err) < 0) {
+			gd_log(GD_LOG_ERROR, "hook: %s", err.msg);
+			failed(&l->server, now_ns, BACKOFF_MAX_NS);
+		}
+	}
+	if (l->control_fd < 0)
+		return;
+	if (is_due(&l->broker, now_ns))
+		try_broker(l, now_ns);
+	if (is_due(&l->listener, now_ns))
+		try_listen(l, now_ns);
+	if (l->scraper_pid == 0 && is_due(&l->scraper, now_ns)) {
+		l->scraper.wanted = false;
+		/* Until it has lived for a while, the next one waits longer. */
+		l->scraper.wait_ns = l->scraper.wait_ns == 0 ? SECOND : 2 * l->scraper.wait_ns;
+		if (l->scraper.wait_ns > BACKOFF_MAX_NS)
+			l->scraper.wait_ns = BACKOFF_MAX_NS;
+		if (start_scraper(l, &err) < 0)
+			gd_log(GD_LOG_ERROR, "hook: scraper: %s", err.msg);
+	}
+}
+
+static void feed_watchdog(struct launcher *l, int64_t now_ns)
+{
+	bool silent = now_ns - l->alive_ns > SILENT_NS;
+	if (l->server_pid > 0 && silent) {
+		gd_log(GD_LOG_ERROR, "hook: the server is silent and is ended");
+		(void)kill(l->server_pid, SIGKILL);
+		l->alive_ns = now_ns;
+	}
+	if (l->watchdog_ns > 0 && now_ns >= l->watchdog_at_ns && !silent) {
+		(void)gd_notify_send("WATCHDOG=1", NULL);
+		l->watchdog_at_ns = now_ns + l->watchdog_ns;
+	}
+}
+
+static int timeout_ms(const struct launcher *l, int64_t now_ns)
+{
+	const struct again *const all[] = { &l->server, &l->broker, &l->scraper, &l->listener };
+	int64_t ns = SECOND;
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+		if (all[i]->wanted && all[i]->at_ns - now_ns < ns)
+			ns = all[i]->at_ns - now_ns;
+	return ns <= 0 ? 0 : (int)(ns / 1000000) + 1;
+}
+
+static void on_signal(struct launcher *l, int64_t now_ns)
+{
+	struct signalfd_siginfo info;
+	while (read(l->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		if (info.ssi_signo == SIGCHLD)
+			reap(l, now_ns);
+		else if (info.ssi_signo == SIGHUP)
+			reload_tokens(l);
+		else
+			l->ending = true;
+	}
+}
+
+static void run(struct launcher *l)
+{
+	while (!l->ending) {
+		int64_t now_ns = gd_clock_monotonic_ns();
+		struct gd_error err = { 0 };
+		do_what_is_due(l, now_ns);
+		struct pollfd fds[] = { { .fd = l->signal_fd, .events = POLLIN },
+			                { .fd = l->control_fd, .events = POLLIN } };
+		(void)poll(fds, 2, timeout_ms(l, now_ns));
+		now_ns = gd_clock_monotonic_ns();
+		if (fds[0].revents != 0)
+			on_signal(l, now_ns);
+		if (l->control_fd >= 0 && (fds[1].revents & POLLIN) != 0 &&
+		    from_server(l, now_ns, &err) < 0) {
+			gd_log(GD_LOG_ERROR, "hook: %s; it is ended", err.msg);
+			(void)kill(l->server_pid, SIGKILL);
+		}
+		feed_watchdog(l, now_ns);
+	}
+}
+
+/* The server ends by itself when our end is closed: what it is answering now gets its answer. */
+static void end(struct launcher *l)
+{
+	(void)gd_notify_send("STOPPING=1", NULL);
+	if (l->control_fd >= 0)
+		(void)close(l->control_fd);
+	for (int ms = 0; ms < END_MS && l->server_pid > 0; ms += 10) {
+		if (waitpid(l->server_pid, NULL, WNOHANG) == l->server_pid)
+			l->server_pid = 0;
+		else
+			(void)usleep(10000);
+	}
+	end_child(&l->server_pid);
+	end_child(&l->scraper_pid);
+	close_sockets(l);
+	(void)close(l->signal_fd);
+}
+
+static int catch_signals(struct gd_error *err)
+{
+	sigset_t set;
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGHUP);
+	(void)sigaddset(&set, SIGCHLD);
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return gd_fail_errno(err, -errno, "sigprocmask");
+	int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? gd_fail_errno(err, -errno, "signalfd") : fd;
+}
+
+int gd_hook_main(const struct gd_hook_options *options)
+{
+	struct gd_error err = { 0 };
+	struct launcher l = { .options = options, .signal_fd = -1, .control_fd = -1 };
+	gd_hook_http_warm();
+	l.watchdog_ns = (int64_t)gd_notify_watchdog_ns();
+	l.signal_fd = catch_signals(&err);
+	int r = l.signal_fd < 0 ? l.signal_fd : open_fixed(&l, &err);
+	if (r == 0)
+		r = start_server(&l, gd_clock_monotonic_ns(), &err);
+	if (r < 0) {
+		gd_log(GD_LOG_ERROR, "hook: %s", err.msg);
+		end(&l);
+		return r == -EPERM || r == -EACCES ? GD_EXIT_PERMISSION : GD_EXIT_USAGE;
+	}
+	run(&l);
+	end(&l);
+	return GD_EXIT_COMPLETE;
+}
