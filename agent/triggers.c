@@ -203,6 +203,9 @@ void gd_agent_fired(void *arg, const struct gd_fired *fired)
 		}
 	}
 	gd_agent_ask(agent, &ask, &verdict);
+	/* A full queue is no decision about this rule: as long as it holds it asks again. */
+	if (rule->kind == GD_WHEN_METRIC && verdict.verdict == GD_VERDICT_BUSY)
+		gd_engine_again(agent->engine, rule, fired->subject);
 }
 
 void gd_agent_hook_trigger(void *arg, const struct gd_hook_trigger *trigger,
