@@ -16,8 +16,8 @@ BEGIN {
 	may["cli"] = may["agent"] # and the doors below
 	may["tests"] = may["agent"] " agent cli"
 	# what cli/ may know of the agent
-	door["agent/capture.h"] = door["agent/client.h"] = 1
-	door["agent/upload.h"] = 1
+	door["agent/agent.h"] = door["agent/capture.h"] = door["agent/control.h"] = 1
+	door["agent/hook.h"] = door["agent/hook_tokens.h"] = door["agent/upload.h"] = 1
 	door["agent/exit.h"] = door["agent/host_check.h"] = 1
 }
 
