@@ -25,13 +25,14 @@ struct gd_operation *gd_operations_add(struct gd_operations *operations)
 {
 	if (gd_operations_count(operations, GD_OPERATION_QUEUED) >= GD_OPERATIONS_QUEUE)
 		return NULL;
-	/* More places than queue and runner can hold, so an ended or empty one is there. */
 	struct gd_operation *oldest = NULL;
 	for (unsigned i = 0; i < GD_OPERATIONS_MAX; i++) {
 		struct gd_operation *o = &operations->list[i];
 		if (ended(o) && (oldest == NULL || o->order < oldest->order))
 			oldest = o;
 	}
+	if (oldest == NULL) /* there are more places than queue and runner can hold */
+		return NULL;
 	*oldest = (struct gd_operation){
 		.state = GD_OPERATION_QUEUED,
 		.order = ++operations->order,
