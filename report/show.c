@@ -1,4 +1,7 @@
+#include <errno.h>
 #include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -138,6 +141,102 @@ static void show_occasion(const struct show *s)
 	if (a->go_note != NULL && a->go_note[0] != '\0')
 		gd_lines_put(&s->lines, GD_STYLE_YELLOW, "  note: %s",
 		             safe(text, sizeof(text), a->go_note));
+}
+
+/* --- before it ------------------------------------------------------------------------------ */
+
+static const char *label(const struct gd_snapshot *a, const char *key)
+{
+	for (size_t i = 0; i < a->n_labels; i++)
+		if (strcmp(a->labels[i].key, key) == 0)
+			return a->labels[i].value;
+	return "";
+}
+
+/* "rule gc-pause of checkout: go_gc_pause_p99 71 ms above 50 ms for 30 s" */
+static void show_trigger(const struct show *s)
+{
+	const struct gd_snapshot *a = s->snapshot;
+	char line[1600];
+	char trigger[100];
+	char rule[200];
+	char service[200];
+	char reason[700];
+	(void)safe(trigger, sizeof(trigger), a->trigger);
+	(void)safe(rule, sizeof(rule), label(a, "rule"));
+	(void)safe(service, sizeof(service), label(a, "service"));
+	(void)safe(reason, sizeof(reason), a->reason);
+	(void)snprintf(line, sizeof(line), "  %s%s%s%s%s%s%s", trigger,
+	               rule[0] != '\0' ? ", rule " : "", rule, service[0] != '\0' ? " of " : "",
+	               service, reason[0] != '\0' ? ": " : "", reason);
+	whole(s, GD_STYLE_YELLOW, line);
+}
+
+/* Does who reads it see more than ASCII? */
+static bool draws(const struct show *s)
+{
+	const char *locale = getenv("LC_ALL");
+	if (locale == NULL || locale[0] == '\0')
+		locale = getenv("LC_CTYPE");
+	if (locale == NULL || locale[0] == '\0')
+		locale = getenv("LANG");
+	return s->lines.width > 0 && locale != NULL &&
+	       (strcasestr(locale, "utf-8") != NULL || strcasestr(locale, "utf8") != NULL);
+}
+
+static void show_move(const struct show *s, const struct gd_timeline_move *m)
+{
+	char before[GD_TIMELINE_TEXT];
+	char now[GD_TIMELINE_TEXT];
+	char change[2 * GD_TIMELINE_TEXT + 16];
+	char duration[GD_UNITS_TEXT];
+	char since[GD_UNITS_TEXT + 24] = "";
+	char spark[GD_TIMELINE_SPARK] = "";
+	(void)gd_timeline_text(before, m->unit, m->before);
+	(void)gd_timeline_text(now, m->unit, m->now);
+	if (m->moved)
+		(void)snprintf(change, sizeof(change), "%s -> %s", before, now);
+	else if (!isnan(m->before))
+		(void)snprintf(change, sizeof(change), "%s, earlier %s", now, before);
+	else
+		(void)snprintf(change, sizeof(change), "%s, nothing earlier", now);
+	if (m->since_ns >= 0)
+		(void)snprintf(since, sizeof(since), "%s before the capture",
+		               gd_units_duration(duration, (uint64_t)m->since_ns));
+	if (draws(s))
+		(void)gd_timeline_spark(spark, m);
+	char line[400];
+	(void)snprintf(line, sizeof(line), "  %-20s  %-22s  %-27s%s%s", m->name, change, since,
+	               spark[0] != '\0' ? "  " : "", spark);
+	size_t n = strlen(line);
+	while (n > 0 && line[n - 1] == ' ')
+		line[--n] = '\0';
+	gd_lines_put(&s->lines, GD_STYLE_PLAIN, "%s", line);
+}
+
+static void show_before(const struct show *s)
+{
+	const struct gd_timeline_moves *m = &s->summary->moves;
+	const struct gd_error *why = &s->summary->moves_error;
+	char line[200];
+	char span[GD_UNITS_TEXT];
+	if (why->code == -ENOENT)
+		return;
+	if (why->code != 0) {
+		heading(s, "BEFORE THE TRIGGER");
+		show_trigger(s);
+		whole(s, GD_STYLE_DIM, why->code == -ENODATA ? "  it was not watched for long enough"
+		                                             : "  its timeline cannot be read");
+		return;
+	}
+	(void)snprintf(line, sizeof(line), "BEFORE THE TRIGGER  %zu samples in %s", m->samples,
+	               gd_units_duration(span, (uint64_t)m->span_ns));
+	heading(s, line);
+	show_trigger(s);
+	for (size_t i = 0; i < m->n; i++)
+		show_move(s, &m->list[i]);
+	if (m->n == 0)
+		whole(s, GD_STYLE_DIM, "  no metric moved by more than a fifth");
 }
 
 static void show_warnings(const struct show *s)
@@ -365,6 +464,7 @@ int gd_report_show(const struct gd_reader *reader, FILE *out, bool color, unsign
 		          .summary = &summary, .snapshot = &reader->snapshot };
 	show_identity(&s);
 	show_occasion(&s);
+	show_before(&s);
 	show_warnings(&s);
 	show_goroutines(&s);
 	show_runtime(&s);

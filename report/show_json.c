@@ -145,6 +145,42 @@ static void put_process(struct gd_json *j, const struct gd_facts *f)
 	gd_json_object_end(j);
 }
 
+static void put_move(struct gd_json *j, const struct gd_timeline_move *m)
+{
+	gd_json_object(j, NULL);
+	gd_json_string(j, "metric", m->name);
+	gd_json_string(j, "unit", gd_timeline_units[m->unit]);
+	gd_json_bool(j, "named_by_trigger", m->named);
+	gd_json_bool(j, "moved", m->moved);
+	gd_json_double(j, "before", m->before);
+	gd_json_double(j, "now", m->now);
+	if (m->since_ns >= 0)
+		gd_json_i64(j, "since_ns", m->since_ns);
+	else
+		gd_json_null(j, "since_ns");
+	gd_json_array(j, "points");
+	for (size_t i = 0; i < GD_TIMELINE_POINTS; i++)
+		gd_json_double(j, NULL, m->points[i]);
+	gd_json_array_end(j);
+	gd_json_object_end(j);
+}
+
+static void put_before(struct gd_json *j, const struct gd_summary *s)
+{
+	if (s->moves_error.code != 0) {
+		gd_json_null(j, "before_trigger");
+		return;
+	}
+	gd_json_object(j, "before_trigger");
+	gd_json_u64(j, "samples", s->moves.samples);
+	gd_json_i64(j, "span_ns", s->moves.span_ns);
+	gd_json_array(j, "metrics");
+	for (size_t i = 0; i < s->moves.n; i++)
+		put_move(j, &s->moves.list[i]);
+	gd_json_array_end(j);
+	gd_json_object_end(j);
+}
+
 static void put_heap(struct gd_json *j, const struct gd_summary *s)
 {
 	const struct gd_heap *h = &s->heap;
@@ -180,6 +216,7 @@ int gd_report_show_json(const struct gd_reader *reader, FILE *out, struct gd_err
 	gd_json_u64(&j, "bytes", reader->file_bytes);
 	gd_json_string(&j, "complaint", gd_reader_complaint(reader));
 	gd_snapshot_put(&reader->snapshot, &j, "snapshot");
+	put_before(&j, &s);
 	gd_json_array(&j, "warnings");
 	for (size_t i = 0; i < s.n_warnings; i++) {
 		gd_json_object(&j, NULL);

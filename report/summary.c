@@ -50,6 +50,8 @@ int gd_summary_read(const struct gd_reader *reader, struct gd_summary *ret, stru
 	int r = gd_groups_read(reader, &ret->groups, &ret->groups_error);
 	if (r >= 0)
 		r = gd_heap_read(reader, &ret->heap, &ret->heap_error);
+	if (r != -ENOMEM)
+		r = gd_timeline_moves_read(reader, &ret->moves, &ret->moves_error);
 	/* Without memory there is no point in going on; all else is shown as missing. */
 	if (r == -ENOMEM) {
 		gd_summary_deinit(ret);

@@ -6,6 +6,7 @@
 #include "report/facts.h"
 #include "report/groups.h"
 #include "report/heap.h"
+#include "report/timeline.h"
 
 struct gd_warning {
 	char kind[24];  /* "goroutines-blocked", for programs */
@@ -21,6 +22,8 @@ struct gd_summary {
 	struct gd_error groups_error; /* code 0: groups are there */
 	struct gd_heap heap;
 	struct gd_error heap_error;
+	struct gd_timeline_moves moves; /* before the trigger */
+	struct gd_error moves_error;
 	struct gd_warning warnings[GD_WARNINGS_MAX]; /* worst first */
 	size_t n_warnings;
 	size_t by_grade[4]; /* artifacts */
