@@ -157,11 +157,14 @@ static size_t first_from(const struct gd_watch_discover *d, int32_t pid)
 struct gd_watch_known *gd_watch_discover_next(struct gd_watch_discover *discover, size_t *cursor,
                                               unsigned *looks)
 {
-	/* Round and round, so that the lowest pids are not the only ones ever seen in a storm. */
+	/* Those never looked at first, they may not live to see the next tick.  And round and round, so
+	 * that the lowest pids are not the only ones ever seen in a storm. */
 	size_t start = first_from(discover, discover->resume);
-	for (; *cursor < discover->n; (*cursor)++) {
+	for (; *cursor < 2 * discover->n; (*cursor)++) {
+		bool first_look = *cursor < discover->n;
 		struct gd_watch_known *known = &discover->list[(start + *cursor) % discover->n];
-		if (known->kind == GD_KNOWN_NEVER || (int32_t)(discover->tick - known->due) < 0)
+		if (first_look != (known->kind == GD_KNOWN_NEW) || known->kind == GD_KNOWN_NEVER ||
+		    (int32_t)(discover->tick - known->due) < 0)
 			continue;
 		if (*looks == GD_WATCH_LOOKS_PER_TICK) {
 			discover->resume = known->pid;
