@@ -34,7 +34,7 @@ int gd_agent_load_policy(const struct gd_agent *agent, struct gd_policy **ret, s
 int gd_agent_reload(struct gd_agent *agent, struct gd_error *err)
 {
 	struct gd_policy *policy;
-	struct gd_engine *engine;
+	struct gd_engine *engine = NULL;
 	int r = gd_agent_load_policy(agent, &policy, err);
 	if (r == 0) {
 		r = gd_engine_create(policy, gd_agent_fired, agent, &engine, err);

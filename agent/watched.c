@@ -4,23 +4,44 @@
 #include <math.h>
 #include <stdlib.h>
 
-int gd_watched_add(struct gd_watched_table *table, const struct gd_watched *info, int64_t now_ns,
-                   struct gd_process **ret)
+/* After a reload or a new watcher the same process is found again, and its past is still here. */
+static struct gd_process *take_back(struct gd_watched_table *table, const struct gd_subject_id *id)
 {
-	if (info->slot >= GD_WATCHED_MAX)
-		return -EINVAL;
+	struct gd_process *p = gd_watched_find(table, id);
+	if (p == NULL || p->gone_ns == 0)
+		return NULL;
+	p->gone_ns = 0;
+	table->n_gone--;
+	return p;
+}
+
+static struct gd_process *make(struct gd_watched_table *table, int64_t now_ns)
+{
 	struct gd_process *p = calloc(1, sizeof(*p));
 	if (p == NULL || gd_timeline_create(&p->timeline, NULL) < 0) {
 		free(p);
-		return -ENOMEM;
+		return NULL;
 	}
-	gd_watched_gone(table, info->slot, now_ns);
-	p->info = *info;
 	p->seen_ns = now_ns;
 	for (int i = 0; i < GD_METRICS; i++)
 		p->last[i] = NAN;
 	p->next = table->first;
 	table->first = p;
+	return p;
+}
+
+int gd_watched_add(struct gd_watched_table *table, const struct gd_watched *info, int64_t now_ns,
+                   struct gd_process **ret)
+{
+	if (info->slot >= GD_WATCHED_MAX)
+		return -EINVAL;
+	gd_watched_gone(table, info->slot, now_ns);
+	struct gd_process *p = take_back(table, &info->id);
+	if (p == NULL)
+		p = make(table, now_ns);
+	if (p == NULL)
+		return -ENOMEM;
+	p->info = *info;
 	table->by_slot[info->slot] = p;
 	table->n_alive++;
 	*ret = p;

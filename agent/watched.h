@@ -28,7 +28,10 @@ struct gd_watched_table {
 	unsigned n_alive, n_gone;
 };
 
-/* -ENOMEM, -EINVAL for a slot that cannot be; an old one of that slot is gone now. */
+/*
+ * One that is remembered already keeps its timeline.  -ENOMEM, -EINVAL for a slot that cannot be; an
+ * old one of that slot is gone now.
+ */
 int gd_watched_add(struct gd_watched_table *table, const struct gd_watched *info, int64_t now_ns,
                    struct gd_process **ret);
 struct gd_process *gd_watched_at(const struct gd_watched_table *table, uint32_t slot);

@@ -62,6 +62,23 @@ static void what_is_gone_is_remembered_ten_minutes(void **state)
 	drop(table);
 }
 
+static void found_again_it_keeps_its_past(void **state)
+{
+	(void)state;
+	struct gd_watched_table *table = fresh();
+	struct gd_process *p = add(table, 3, 100, 0, SECOND);
+	(void)add(table, 4, 101, 0, SECOND);
+	gd_watched_all_gone(table, 5 * SECOND);
+	assert_int_equal(table->n_alive, 0);
+	assert_ptr_equal(add(table, 9, 100, 1, 6 * SECOND), p);
+	assert_int_equal(p->seen_ns, SECOND);
+	assert_int_equal(p->gone_ns, 0);
+	assert_int_equal(table->n_alive, 1);
+	assert_int_equal(table->n_gone, 1);
+	assert_ptr_equal(gd_watched_at(table, 9), p);
+	drop(table);
+}
+
 static void a_restart_storm_keeps_the_last_64(void **state)
 {
 	(void)state;
@@ -93,6 +110,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		test_case(the_largest_living_process_stands_for_its_service),
 		test_case(what_is_gone_is_remembered_ten_minutes),
+		test_case(found_again_it_keeps_its_past),
 		test_case(a_restart_storm_keeps_the_last_64),
 		test_case(a_slot_that_cannot_be_is_refused),
 	};
