@@ -45,14 +45,15 @@ static struct gd_buf told(story *tell, int n)
 	return text;
 }
 
-static struct gd_timeline_moves find(story *tell, int n, const char *reason)
+/* What was found in it; until the next call. */
+static const struct gd_timeline_moves *find(story *tell, int n, const char *reason)
 {
-	struct gd_timeline_moves moves = { 0 };
+	static struct gd_timeline_moves moves;
 	struct gd_error err = { 0 };
 	GD_BUF struct gd_buf text = told(tell, n);
 	assert_ok(gd_timeline_moves_find(text.data, text.len, BOOT + n * SECOND, reason, &moves,
 	                                 &err), &err);
-	return moves;
+	return &moves;
 }
 
 static const struct gd_timeline_move *move_of(const struct gd_timeline_moves *moves,
@@ -83,17 +84,17 @@ static void tell_slow(int s, int n, double v[GD_METRICS])
 static void what_moved_most_comes_first(void **state)
 {
 	(void)state;
-	struct gd_timeline_moves moves = find(tell_slow, 600, "service: alert Slow");
-	assert_int_equal(moves.samples, 600);
-	assert_int_equal(moves.span_ns, 600 * SECOND);
-	assert_int_equal(moves.n, 2);
-	const struct gd_timeline_move *http = &moves.list[0];
+	const struct gd_timeline_moves *moves = find(tell_slow, 600, "service: alert Slow");
+	assert_int_equal(moves->samples, 600);
+	assert_int_equal(moves->span_ns, 600 * SECOND);
+	assert_int_equal(moves->n, 2);
+	const struct gd_timeline_move *http = &moves->list[0];
 	assert_string_equal(http->name, "http_p99");
 	assert_int_equal(http->unit, GD_TIMELINE_IN_SECONDS);
 	assert_true(http->moved && !http->named);
 	assert_true(fabs(http->before - 0.012) < 0.0005 && fabs(http->now - 0.84) < 0.001);
 	assert_int_equal(http->since_ns, 34 * SECOND);
-	const struct gd_timeline_move *goroutines = &moves.list[1];
+	const struct gd_timeline_move *goroutines = &moves->list[1];
 	assert_string_equal(goroutines->name, "go_goroutines");
 	assert_true(goroutines->before >= 210 && goroutines->before <= 217);
 	assert_true(goroutines->now > 8800 && goroutines->now < 9800);
@@ -119,19 +120,19 @@ static void a_calm_process_has_no_story(void **state)
 static void what_the_trigger_names_is_shown_moved_or_not(void **state)
 {
 	(void)state;
-	struct gd_timeline_moves moves = find(tell_slow, 600, "go_gc_pause_p99 71 ms above 50 ms");
-	assert_int_equal(moves.n, 3);
-	assert_string_equal(moves.list[0].name, "go_gc_pause_p99");
-	assert_true(moves.list[0].named && !moves.list[0].moved);
-	assert_int_equal(moves.list[0].since_ns, -1);
-	assert_string_equal(moves.list[1].name, "http_p99");
+	const struct gd_timeline_moves *moves = find(tell_slow, 600, "go_gc_pause_p99 71 ms above 50 ms");
+	assert_int_equal(moves->n, 3);
+	assert_string_equal(moves->list[0].name, "go_gc_pause_p99");
+	assert_true(moves->list[0].named && !moves->list[0].moved);
+	assert_int_equal(moves->list[0].since_ns, -1);
+	assert_string_equal(moves->list[1].name, "http_p99");
 	/* Names are words: this is about growth only. */
 	moves = find(tell_slow, 600, "go_goroutines_growth 160/s above 100/s");
-	assert_string_equal(moves.list[0].name, "go_goroutines_growth");
-	assert_true(moves.list[0].named && moves.list[0].moved);
-	assert_null(move_of(&moves, "go_goroutines"));
+	assert_string_equal(moves->list[0].name, "go_goroutines_growth");
+	assert_true(moves->list[0].named && moves->list[0].moved);
+	assert_null(move_of(moves, "go_goroutines"));
 	moves = find(tell_slow, 600, "xhttp_p99 and cpus");
-	assert_false(moves.list[0].named);
+	assert_false(moves->list[0].named);
 }
 
 static void tell_spike(int s, int n, double v[GD_METRICS])
@@ -143,7 +144,7 @@ static void tell_spike(int s, int n, double v[GD_METRICS])
 static void a_spike_or_what_always_wavers_did_not_move(void **state)
 {
 	(void)state;
-	assert_int_equal(find(tell_spike, 600, "").n, 0);
+	assert_int_equal(find(tell_spike, 600, "")->n, 0);
 }
 
 static void tell_falls(int s, int n, double v[GD_METRICS])
@@ -158,16 +159,16 @@ static void tell_falls(int s, int n, double v[GD_METRICS])
 static void related_metrics_are_shown_once_and_falling_is_moving(void **state)
 {
 	(void)state;
-	struct gd_timeline_moves moves = find(tell_falls, 300, "");
-	assert_int_equal(moves.n, 2);
-	assert_non_null(move_of(&moves, "go_goroutines"));
-	const struct gd_timeline_move *psi = move_of(&moves, "psi_cpu_some");
+	const struct gd_timeline_moves *moves = find(tell_falls, 300, "");
+	assert_int_equal(moves->n, 2);
+	assert_non_null(move_of(moves, "go_goroutines"));
+	const struct gd_timeline_move *psi = move_of(moves, "psi_cpu_some");
 	assert_int_equal(psi != NULL ? psi->since_ns : -1, 60 * SECOND);
 	/* Without earlier samples nothing can be said to have moved; named, it is shown. */
 	moves = find(tell_falls, 300, "time_to_limit 30 s below 1 m");
-	assert_string_equal(moves.list[0].name, "time_to_limit");
-	assert_true(isnan(moves.list[0].before) && !moves.list[0].moved);
-	assert_true(fabs(moves.list[0].now - 30) < 0.1);
+	assert_string_equal(moves->list[0].name, "time_to_limit");
+	assert_true(isnan(moves->list[0].before) && !moves->list[0].moved);
+	assert_true(fabs(moves->list[0].now - 30) < 0.1);
 }
 
 static void tell_all(int s, int n, double v[GD_METRICS])
@@ -179,10 +180,10 @@ static void tell_all(int s, int n, double v[GD_METRICS])
 static void no_more_than_a_few_are_shown(void **state)
 {
 	(void)state;
-	struct gd_timeline_moves moves = find(tell_all, 300, "cpu 1 above 2, rss 3 above 2");
-	assert_int_equal(moves.n, GD_TIMELINE_MOVES_MAX);
-	assert_true(moves.list[0].named && moves.list[1].named);
-	assert_false(moves.list[2].named || moves.list[3].named);
+	const struct gd_timeline_moves *moves = find(tell_all, 300, "cpu 1 above 2, rss 3 above 2");
+	assert_int_equal(moves->n, GD_TIMELINE_MOVES_MAX);
+	assert_true(moves->list[0].named && moves->list[1].named);
+	assert_false(moves->list[2].named || moves->list[3].named);
 }
 
 static void a_short_timeline_says_so(void **state)
@@ -197,7 +198,7 @@ static void a_short_timeline_says_so(void **state)
 	assert_fails(gd_timeline_moves_find("{\"units\":7}", 11, 0, "", &moves, &err), -EBADMSG,
 	             &err);
 	/* Nothing but its first seconds: it is as it always was. */
-	assert_int_equal(find(tell_slow, 30, "").n, 1);
+	assert_int_equal(find(tell_slow, 30, "")->n, 1);
 }
 
 static void foreign_names_and_times_are_left_out(void **state)
@@ -280,8 +281,8 @@ static char *shown(const struct gd_buf *timeline, bool json, unsigned width)
 	struct gd_error err = { 0 };
 	struct gd_archive *archive = NULL;
 	struct gd_snapshot snapshot = { .pid = 4711 };
-	struct gd_label *labels = calloc(2, sizeof(*labels));
-	assert_non_null(labels);
+	static char texts[4][16] = { "rule", "p99-latency", "service", "checkout" };
+	struct gd_label labels[] = { { texts[0], texts[1] }, { texts[2], texts[3] } };
 	GD_READER struct gd_reader reader = GD_READER_INIT;
 	struct gd_sealed sealed;
 	size_t n = 0;
@@ -299,11 +300,11 @@ static char *shown(const struct gd_buf *timeline, bool json, unsigned width)
 	snapshot.comm = strdup("checkout");
 	snapshot.trigger = strdup("metric");
 	snapshot.reason = strdup("http_p99 840 ms above 500 ms for 30 s\x1b[2J");
-	labels[0] = (struct gd_label){ strdup("rule"), strdup("p99-latency") };
-	labels[1] = (struct gd_label){ strdup("service"), strdup("checkout") };
 	snapshot.labels = labels;
 	snapshot.n_labels = 2;
 	assert_ok(gd_archive_seal(archive, &snapshot, "t.tar", &sealed, &err), &err);
+	snapshot.labels = NULL;
+	snapshot.n_labels = 0;
 	gd_snapshot_deinit(&snapshot);
 	assert_ok(gd_reader_open(sealed.path, &reader, &err), &err);
 	free(text);
