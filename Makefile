@@ -268,6 +268,7 @@ cli := \
 	cli/capture.c \
 	cli/capture_agent.c \
 	cli/check.c \
+	cli/check_replay.c \
 	cli/doctor.c \
 	cli/doctor_agent.c \
 	cli/doctor_say.c \
@@ -316,6 +317,7 @@ tests := \
 	tests/test_base_text.c \
 	tests/test_base_units.c \
 	tests/test_cli_capture.c \
+	tests/test_cli_check.c \
 	tests/test_collectors_build.c \
 	tests/test_collectors_contention.c \
 	tests/test_collectors_goroutines.c \
@@ -488,7 +490,7 @@ examples := \
 	policies/examples/policy.yaml \
 	policies/examples/web-service.yaml
 
-pages := docs/godiag.1 docs/godiag-capture.1 docs/godiagd.8
+pages := docs/godiag.1 docs/godiag-capture.1 docs/godiag-policy.5 docs/godiagd.8
 
 # ---- where things go -----------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "cli/check_replay.h"
 #include "cli/cli.h"
 #include "policies/finding.h"
 #include "policies/policy.h"
@@ -22,10 +23,16 @@
 static void usage(FILE *out)
 {
 	(void)fputs("usage: " NAME " [PATH] [--explain] [--json]\n"
+	            "       " NAME " [PATH] --replay FILE [--service NAME] [--host ID]\n"
 	            "Check a policy (a file, or a directory with policy.yaml and policy.d/), and name\n"
 	            "file, line and column of everything that is wrong.\n\n"
 	            "  PATH       default " DEFAULT_PATH "\n"
 	            "  --explain  also say in words what each rule does\n"
+	            "  --replay   when each rule would have fired on recorded metrics, and whether it\n"
+	            "             would have been admitted: timeline.jsonl of an archive, or - for\n"
+	            "             stdin; see godiag-policy(5)\n"
+	            "  --service  whose samples these are, where the recording does not say\n"
+	            "  --host     decide samples of the fleet as that machine id does\n"
 	            "  --json     one JSON object\n\n"
 	            "Exit status: 0 the agent would take it, 1 it would not, 3 no permission.\n",
 	            out);
@@ -130,6 +137,7 @@ static void print_json(const char *path, const struct gd_policy *policy,
 struct wish {
 	const char *path;
 	bool explain, json;
+	struct gd_cli_replay replay; /* its file NULL: none */
 };
 
 static int check(const struct wish *wish)
@@ -152,14 +160,20 @@ static int check(const struct wish *wish)
 		if (wish->explain && policy != NULL)
 			print_explanation(policy);
 	}
-	return findings.n_errors == 0 ? GD_EXIT_COMPLETE : GD_EXIT_USAGE;
+	if (findings.n_errors > 0)
+		return GD_EXIT_USAGE;
+	return wish->replay.file != NULL ? gd_cli_check_replay(policy, &wish->replay)
+	                                 : GD_EXIT_COMPLETE;
 }
 
 int gd_cli_check(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "explain", no_argument, NULL, 'e' },
+		{ "host", required_argument, NULL, 'H' },
 		{ "json", no_argument, NULL, 'j' },
+		{ "replay", required_argument, NULL, 'r' },
+		{ "service", required_argument, NULL, 's' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -173,6 +187,15 @@ int gd_cli_check(int argc, char **argv)
 		case 'j':
 			wish.json = true;
 			break;
+		case 'r':
+			wish.replay.file = optarg;
+			break;
+		case 's':
+			wish.replay.service = optarg;
+			break;
+		case 'H':
+			wish.replay.host = optarg;
+			break;
 		case 'h':
 			usage(stdout);
 			return GD_EXIT_COMPLETE;
@@ -181,8 +204,14 @@ int gd_cli_check(int argc, char **argv)
 			return GD_EXIT_USAGE;
 		}
 	}
-	if (argc - optind > 1) {
-		(void)fputs(NAME ": one PATH at a time\n", stderr);
+	bool at_odds = wish.replay.file != NULL ? wish.json
+	                                        : wish.replay.service != NULL ||
+	                                                  wish.replay.host != NULL;
+	if (argc - optind > 1 || at_odds) {
+		(void)fputs(argc - optind > 1 ? NAME ": one PATH at a time\n"
+		            : wish.json       ? NAME ": --replay prints lines, not --json\n"
+		                              : NAME ": --service and --host go with --replay\n",
+		            stderr);
 		usage(stderr);
 		return GD_EXIT_USAGE;
 	}

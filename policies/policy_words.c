@@ -153,7 +153,7 @@ static void put_budget(struct gd_buf *to, const struct gd_budget *b, const char 
 	const char *next = "";
 	if (b->captures.n > 0) {
 		gd_buf_printf(to, "%" PRIu64, b->captures.n);
-		put_rate(to, &b->captures, " captures");
+		put_rate(to, &b->captures, b->captures.n == 1 ? " capture" : " captures");
 		next = between;
 	}
 	if (b->bytes.n > 0) {

@@ -1,10 +1,12 @@
 #include "policies/metric.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/io.h"
 #include "tests/test.h"
 
 static void every_metric_has_a_name_of_its_own_and_words(void **state)
@@ -27,6 +29,18 @@ static void metrics_of_the_runtime_say_so(void **state)
 		assert_int_equal(gd_metrics[i].source == GD_SOURCE_GO,
 		                 strncmp(gd_metrics[i].name, "go_", 3) == 0);
 	assert_int_equal(gd_metrics[GD_METRIC_HTTP_P99].source, GD_SOURCE_HTTP);
+}
+
+static void the_manual_names_every_metric(void **state)
+{
+	(void)state;
+	GD_BUF struct gd_buf page = GD_BUF_INIT(1 << 20);
+	struct gd_error err = { 0 };
+	assert_ok(gd_io_read_file_at(AT_FDCWD, "docs/godiag-policy.5", &page, &err), &err);
+	const char *metrics = strstr(gd_buf_str(&page), ".SH METRICS");
+	assert_non_null(metrics);
+	for (size_t i = 0; i < GD_METRICS; i++)
+		assert_contains(metrics, gd_metrics[i].name);
 }
 
 static void the_nearest_name_is_suggested(void **state)
@@ -193,6 +207,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		test_case(every_metric_has_a_name_of_its_own_and_words),
 		test_case(metrics_of_the_runtime_say_so),
+		test_case(the_manual_names_every_metric),
 		test_case(the_nearest_name_is_suggested),
 		test_case(what_is_near_to_nothing_is_not_guessed),
 		test_case(levels_are_read_in_the_metrics_unit),
