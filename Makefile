@@ -201,12 +201,14 @@ collectors := \
 
 agent := \
 	agent/agent.c \
+	agent/ask.c \
 	agent/capture.c \
 	agent/captures.c \
 	agent/control.c \
 	agent/control_ask.c \
 	agent/exporter.c \
 	agent/exposition.c \
+	agent/grant.c \
 	agent/hook.c \
 	agent/hook_alerts.c \
 	agent/hook_auth.c \
@@ -227,9 +229,16 @@ agent := \
 	agent/id.c \
 	agent/loop.c \
 	agent/operations.c \
+	agent/packer.c \
+	agent/packer_order.c \
+	agent/packer_process.c \
+	agent/packer_sink.c \
+	agent/parser.c \
+	agent/parser_order.c \
 	agent/peers.c \
 	agent/plan.c \
 	agent/reload.c \
+	agent/request.c \
 	agent/role.c \
 	agent/role_landlock.c \
 	agent/role_privileges.c \
@@ -241,8 +250,8 @@ agent := \
 	agent/subject.c \
 	agent/timeline.c \
 	agent/triggers.c \
-	agent/upload_peer.c \
 	agent/upload.c \
+	agent/upload_peer.c \
 	agent/upload_peer.c \
 	agent/watch_ask.c \
 	agent/watch_cgroup.c \
@@ -291,10 +300,12 @@ tests := \
 	tests/test_agent_control.c \
 	tests/test_agent_exposition.c \
 	tests/test_agent_hook.c \
+	tests/test_agent_hook_attack.c \
 	tests/test_agent_operations.c \
 	tests/test_agent_role.c \
 	tests/test_agent_scraper.c \
 	tests/test_agent_timeline.c \
+	tests/test_agent_upload.c \
 	tests/test_agent_watched.c \
 	tests/test_agent_watcher.c \
 	tests/test_archive_archive.c \
@@ -364,6 +375,7 @@ tests := \
 	tests/test_golang_ticks.c \
 	tests/test_golang_traceback.c \
 	tests/test_golang_unwind.c \
+	tests/test_policies_admission.c \
 	tests/test_policies_document.c \
 	tests/test_policies_engine.c \
 	tests/test_policies_match.c \
@@ -394,7 +406,8 @@ fault_tests := \
 	tests/test_archive_faults.c \
 	tests/test_base_buf.c \
 	tests/test_base_io.c \
-	tests/test_collectors_goroutines_faults.c
+	tests/test_collectors_goroutines_faults.c \
+	tests/test_policies_admission.c
 
 # What tests are linked with.
 harness := tests/test.c tests/victim.c
@@ -697,6 +710,9 @@ $(patsubst %.c,$(out)/%,$(filter tests/test_golang_%,$(tests))): $(go_harness:%.
 $(out)/tests/test_golang_gauges: $(out)/tests/loopback.o
 $(out)/tests/test_uploader_uploader: $(out)/tests/s3_server.o
 $(patsubst %.c,$(out)/%,$(filter tests/test_uploader_spool%,$(tests))): $(out)/tests/spools.o
+uploading := $(filter tests/test_agent_upload% tests/test_cli_upload%,$(tests))
+$(uploading:%.c=$(out)/%): $(out)/tests/spools.o $(out)/tests/s3_server.o $(out)/tests/uploads.o
+$(uploading:%.c=$(out)/%.ok): | $(VICTIMS)/versitygw
 $(out)/tests/test_uploader_uploader.ok: | $(VICTIMS)/versitygw
 
 $(fuzzers:%=$(out)/tests/fuzz/fuzz_%): $(out)/tests/fuzz/fuzz_%: $(out)/tests/fuzz/fuzz_%.o \
@@ -762,7 +778,7 @@ analyzed := $(sources) $(main) $(some_tests) $(harness) \
 analyze: $(patsubst %.c,$(out)/analyze/%.ok,$(sort $(analyzed)))
 # gcc 12 loses sight of strings stored through two pointers and calls them leaked; here the tests under
 # the sanitizers say whether anything is.
-blurred := agent/capture.c archive/layout_parse.c tests/test_archive_snapshot.c
+blurred := agent/capture.c agent/packer_process.c archive/layout_parse.c tests/test_archive_snapshot.c
 $(blurred:%.c=$(out)/analyze/%.ok): unseen := -Wno-analyzer-malloc-leak
 $(out)/analyze/%.ok: %.c $(out)/flags
 	@mkdir -p $(@D)

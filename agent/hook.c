@@ -594,6 +594,7 @@ int gd_hook_main(const struct gd_hook_options *options)
 {
 	struct gd_error err = { 0 };
 	struct launcher l = { .options = options, .signal_fd = -1, .control_fd = -1 };
+	gd_log_set_level(GD_LOG_INFO);
 	gd_hook_http_warm();
 	l.watchdog_ns = (int64_t)gd_notify_watchdog_ns();
 	l.signal_fd = catch_signals(&err);

@@ -120,7 +120,7 @@ static int note_field(struct fields *fields, struct line line)
 	return 200;
 }
 
-static int judge(const struct fields *fields, bool post)
+static int judge(const struct fields *fields, bool post, bool old)
 {
 	if (fields->chunked || (post && !fields->length))
 		return 411;
@@ -130,7 +130,7 @@ static int judge(const struct fields *fields, bool post)
 		return 415;
 	if (fields->expect)
 		return 417;
-	return 200;
+	return fields->host || old ? 200 : 400;
 }
 
 int gd_hook_head_check(const char *bytes, size_t n)
@@ -150,6 +150,7 @@ int gd_hook_head_check(const char *bytes, size_t n)
 	line.n = (size_t)(end - bytes);
 	int status = check_request_line(line);
 	bool post = line.n > 0 && line.at[0] == 'P';
+	bool old = line.n > 0 && line.at[line.n - 1] == '0'; /* HTTP/1.0 */
 	while (status == 200 && end < blank) {
 		line.at = end + 2;
 		end = memmem(line.at, (size_t)(blank + 2 - line.at), crlf, 2);
@@ -160,7 +161,7 @@ int gd_hook_head_check(const char *bytes, size_t n)
 			return 431;
 		status = note_field(&fields, line);
 	}
-	return status == 200 ? judge(&fields, post) : status;
+	return status == 200 ? judge(&fields, post, old) : status;
 }
 
 const char *gd_hook_head_status(int status)

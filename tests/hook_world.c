@@ -70,6 +70,9 @@ static void pause_ms(unsigned ms)
 	(void)nanosleep(&ts, NULL);
 }
 
+/* What a failing test leaves behind. */
+static struct hook_world *worlds[4];
+
 /* ---- the broker ---- */
 
 static void on_trigger(void *arg, const struct gd_hook_trigger *trigger,
@@ -259,6 +262,11 @@ struct hook_world *hook_world_start(const char *listen, const char *tokens, bool
 {
 	struct hook_world *world = calloc(1, sizeof(*world));
 	assert_non_null(world);
+	for (size_t i = 0; i < sizeof(worlds) / sizeof(*worlds); i++)
+		if (worlds[i] == NULL) {
+			worlds[i] = world;
+			break;
+		}
 	world->seen = mmap(NULL, sizeof(*world->seen), PROT_READ | PROT_WRITE,
 	                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	assert_true(world->seen != MAP_FAILED);
@@ -287,8 +295,19 @@ struct hook_world *hook_world_start(const char *listen, const char *tokens, bool
 	return world;
 }
 
+int hook_world_after(void **state)
+{
+	for (size_t i = 0; i < sizeof(worlds) / sizeof(*worlds); i++)
+		if (worlds[i] != NULL)
+			hook_world_stop(worlds[i]);
+	return test_after(state);
+}
+
 void hook_world_stop(struct hook_world *world)
 {
+	for (size_t i = 0; i < sizeof(worlds) / sizeof(*worlds); i++)
+		if (worlds[i] == world)
+			worlds[i] = NULL;
 	end(&world->hook, SIGTERM);
 	hook_world_stop_broker(world);
 	(void)munmap(world->seen, sizeof(*world->seen));

@@ -47,6 +47,9 @@ struct hook_world {
  */
 struct hook_world *hook_world_start(const char *listen, const char *tokens, bool with_broker);
 void hook_world_stop(struct hook_world *world);
+/* test_case for tests with worlds: stops those that a failed test left. */
+#define hook_case(fn) cmocka_unit_test_setup_teardown(fn, test_before, hook_world_after)
+int hook_world_after(void **state);
 void hook_world_start_broker(struct hook_world *world);
 void hook_world_stop_broker(struct hook_world *world);
 /* Until /healthz says that status; fails after 10 s. */
