@@ -1,26 +1,37 @@
 /*
- * The happy path: plan, open target, open archive, read runtime, collect, check target, seal.
+ * The broker's half of one capture.
+ *
+ * The happy path: open target (and start its reader), open archive (and start the packer), read
+ * runtime, collect, check target, seal.  Nothing foreign is parsed here: what readers and the packer
+ * say comes as checked structs.  Tracer and guard, when a stop is asked for, come between read
+ * runtime and collect, as two more roles started the same way.
  *
  * What goes wrong where, and what is left behind:
  *   open target   gone (exit 2) or not ours to read (3): nothing exists yet
  *   open archive  no place or no space (5): nothing exists yet
  *   read runtime  never fatal: not Go, or not readable, is what the Go collectors report
- *   collect       a collector returns a grade; Ctrl-C skips the rest and seals (130)
+ *   collect       a collector returns a grade, or its reader dies; Ctrl-C skips the rest and seals (130)
  *   check target  gone or another program now: sealed as partial (4)
- *   seal          no space (5): the archive never had a name, so nothing is left
+ *   seal          no space (5), or the packer has died: the archive never had a name, so nothing is left
  */
 #include "agent/capture.h"
 
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "agent/host.h"
 #include "agent/id.h"
+#include "agent/packer_order.h"
+#include "agent/parser_order.h"
+#include "agent/role.h"
 #include "agent/subject.h"
+#include "archive/output.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/sm.h"
@@ -29,10 +40,11 @@ struct capture {
 	const struct gd_capture_options *options;
 	struct gd_snapshot *snapshot;
 	struct gd_sealed *sealed;
-	struct gd_target *target;
-	struct gd_go *go;
-	struct gd_archive *archive;
-	struct gd_collect collect;
+	struct gd_target *target;      /* NULL: attachments only */
+	struct gd_parser_order parser;
+	struct gd_packer_order packer;
+	struct gd_output output;
+	struct gd_buf plan_json;
 	struct gd_outcome worst;
 	enum gd_exit exit;     /* of a step that ended the capture */
 	struct gd_error error;
@@ -68,131 +80,152 @@ static enum state fail(struct capture *c, enum gd_exit exit)
 	return FAILED;
 }
 
-static enum state open_target(struct capture *c)
+static enum gd_exit exit_of_open(int r)
 {
-	int r = gd_target_open(c->options->pid, &c->target, &c->error);
 	if (r == -EACCES || r == -EPERM)
-		return fail(c, GD_EXIT_PERMISSION);
+		return GD_EXIT_PERMISSION;
 	if (r == -ENOMEM || r == -EMFILE || r == -ENFILE)
-		return fail(c, GD_EXIT_SPACE);
-	if (r < 0)
-		return fail(c, GD_EXIT_GONE);
+		return GD_EXIT_SPACE;
+	return GD_EXIT_GONE;
+}
+
+/* Whether what was opened is what was meant, and can be read. */
+static enum gd_exit examine_target(struct capture *c)
+{
+	const struct gd_target *t = c->target;
+	uint64_t meant = c->options->start_ticks;
 	int pid = (int)c->options->pid;
-	if (c->target->kernel_thread) {
+	if (meant != 0 && t->start_ticks != meant) {
+		(void)gd_fail(&c->error, -ESRCH, "pid %d has exited: another process has its number "
+		              "now", pid);
+		return GD_EXIT_GONE;
+	}
+	if (t->kernel_thread) {
 		(void)gd_fail(&c->error, -EINVAL,
 		              "pid %d (%s) is a kernel thread: it has no memory of its own to "
 		              "capture; see /proc/%d/stack",
-		              pid, c->target->comm, pid);
-		return fail(c, GD_EXIT_USAGE);
+		              pid, t->comm, pid);
+		return GD_EXIT_USAGE;
 	}
-	if (c->target->zombie) {
+	if (t->zombie) {
 		(void)gd_fail(&c->error, -ESRCH,
 		              "pid %d (%s) has exited already and only waits for its parent to "
 		              "notice (zombie)",
-		              pid, c->target->comm);
-		return fail(c, GD_EXIT_GONE);
+		              pid, t->comm);
+		return GD_EXIT_GONE;
 	}
-	if (c->target->memory == NULL) {
-		c->error = c->target->mem_error;
-		return fail(c, c->error.code == -ESRCH ? GD_EXIT_GONE : GD_EXIT_PERMISSION);
+	if (t->fds.mem_fd < 0) {
+		c->error = t->mem_error;
+		return c->error.code == -ESRCH ? GD_EXIT_GONE : GD_EXIT_PERMISSION;
 	}
-	gd_subject_fill(c->target, c->snapshot);
+	return GD_EXIT_COMPLETE;
+}
+
+static enum state open_target(struct capture *c)
+{
+	if (c->options->pid == 0) {
+		c->snapshot->comm = strdup(c->options->subject != NULL ? c->options->subject : "");
+		return OPEN_ARCHIVE;
+	}
+	int r = gd_target_open_unread(c->options->pid, &c->target, &c->error);
+	if (r < 0)
+		return fail(c, exit_of_open(r));
+	enum gd_exit exit = examine_target(c);
+	if (exit != GD_EXIT_COMPLETE)
+		return fail(c, exit);
+	c->parser.target = c->target;
+	c->parser.plan = c->options->plan;
+	c->parser.cancelled = c->options->cancelled;
+	c->parser.silent_ns = c->options->silent_ns;
+	if (gd_parser_order_start(&c->parser, &c->error) < 0)
+		return fail(c, GD_EXIT_SPACE);
+	gd_parser_order_subject(&c->parser);
+	gd_subject_take(c->target, c->parser.has_subject ? &c->parser.subject : NULL, c->snapshot);
 	return OPEN_ARCHIVE;
 }
 
 static enum state open_archive(struct capture *c)
 {
-	GD_BUF struct gd_buf text = GD_BUF_INIT(65536);
-	struct gd_json json = GD_JSON_INIT(&text);
+	struct gd_json json = GD_JSON_INIT(&c->plan_json);
 	gd_json_object(&json, NULL);
 	gd_snapshot_put_start(c->snapshot, &json);
 	gd_plan_put(c->options->plan, &json);
 	gd_json_object_end(&json);
-	int r = gd_buf_check(&text, "plan", &c->error);
+	int r = gd_buf_check(&c->plan_json, "plan", &c->error);
 	if (r == 0)
-		r = gd_archive_create(c->options->output_dir, text.data, text.len, &c->archive,
-		                      &c->error);
+		r = gd_output_create(c->options->output_dir, false, &c->output, &c->error);
 	if (r < 0)
 		return fail(c, GD_EXIT_SPACE);
-	return READ_RUNTIME;
+	gd_output_spare(&c->output);
+	const struct gd_packer_order_options options = {
+		.output = &c->output,
+		.plan_json = c->plan_json.data,
+		.plan_len = c->plan_json.len,
+		.snapshot = c->snapshot,
+		.attachments = c->options->attachments,
+		.n_attachments = c->options->n_attachments,
+	};
+	r = gd_packer_order_start(&options, &c->packer, &c->error);
+	return r < 0 ? fail(c, GD_EXIT_SPACE) : READ_RUNTIME;
 }
 
+/* The packer has been at work meanwhile: only now is it asked how that went. */
 static enum state read_runtime(struct capture *c)
 {
-	pid_t *tids = NULL;
-	size_t n_tids = 0;
-	(void)gd_target_threads(c->target, &tids, &n_tids, NULL);
-	int r = gd_go_open(c->target->memory, &c->target->maps, tids, n_tids, &c->go,
-	                   &c->collect.go_error);
-	free(tids);
-	if (r == -ENOENT)
-		(void)gd_fail(&c->collect.go_error, r, "not a Go process");
-	if (r == 0) {
-		c->snapshot->go_version = strdup(c->go->build.version);
-		c->snapshot->go_note = strdup(c->go->note);
+	if (c->target != NULL) {
+		gd_parser_order_runtime(&c->parser);
+		if (c->parser.runtime.why.code == 0) {
+			c->snapshot->go_version = strdup(c->parser.runtime.version);
+			c->snapshot->go_note = strdup(c->parser.runtime.note);
+		}
 	}
-	c->collect.target = c->target;
-	c->collect.go = c->go;
-	c->collect.sink = gd_archive_sink(c->archive);
-	c->collect.cancelled = c->options->cancelled;
+	if (gd_packer_order_started(&c->packer, &c->error) < 0)
+		return fail(c, GD_EXIT_SPACE);
 	return COLLECT;
 }
 
-/* Bytes that artifacts from row `from` on take, before compression. */
-static uint64_t bytes_since(const struct capture *c, size_t from)
+static void run_collector(struct capture *c, size_t item)
 {
-	size_t n;
-	const struct gd_artifact_row *rows = gd_archive_rows(c->archive, &n);
-	uint64_t bytes = 0;
-	for (size_t i = from; i < n; i++)
-		bytes += rows[i].bytes;
-	return bytes;
-}
-
-static void run_collector(struct capture *c, const struct gd_plan_item *item)
-{
-	const struct gd_collector *collector = item->collector;
+	const struct gd_plan_item *planned = &c->options->plan->list[item];
+	const char *name = planned->collector->name;
 	const struct gd_capture_options *o = c->options;
-	struct gd_step *step = step_begin(c, "collect:", collector->name);
-	struct gd_outcome outcome;
-	size_t rows_before = 0;
-	(void)gd_archive_rows(c->archive, &rows_before);
-	c->collect.torn_reads = 0;
-	c->collect.torn_repeated = 0;
+	struct gd_step *step = step_begin(c, "collect:", name);
+	struct gd_parser_order_result result = { .bytes = 0 };
 
 	if (o->progress != NULL)
-		o->progress(o->progress_arg, collector->name, NULL, 0);
+		o->progress(o->progress_arg, name, NULL, 0);
 	if (cancelled(c))
-		outcome = gd_outcome(GD_GRADE_SKIPPED, -ECANCELED, "interrupted");
+		result.outcome = gd_outcome(GD_GRADE_SKIPPED, -ECANCELED, "interrupted");
 	else
-		outcome = collector->collect(&c->collect);
-	step_end(step, outcome);
-	step->torn_reads = c->collect.torn_reads;
-	step->torn_repeated = c->collect.torn_repeated;
+		gd_parser_order_collect(&c->parser, item, &c->packer, &result);
+	step_end(step, result.outcome);
+	step->torn_reads = result.torn_reads;
+	step->torn_repeated = result.torn_repeated;
 	if (o->progress != NULL)
-		o->progress(o->progress_arg, collector->name, step, bytes_since(c, rows_before));
+		o->progress(o->progress_arg, name, step, result.bytes);
 
 	/* Skipped is no shortcoming (profiling is not linked in, not a Go process) unless that very
 	 * collector was asked for. */
-	if (outcome.grade == GD_GRADE_SKIPPED && !item->named)
+	struct gd_outcome outcome = result.outcome;
+	if (outcome.grade == GD_GRADE_SKIPPED && !planned->named)
 		outcome = GD_OUTCOME_COMPLETE;
 	if (outcome.grade != GD_GRADE_COMPLETE)
-		(void)gd_error_wrap(&outcome.why, outcome.why.code, "%s %s", collector->name,
+		(void)gd_error_wrap(&outcome.why, outcome.why.code, "%s %s", name,
 		                    gd_grade_name(outcome.grade));
 	c->worst = gd_outcome_worse(c->worst, outcome);
 }
 
 static enum state collect(struct capture *c)
 {
-	for (size_t i = 0; i < c->options->plan->n; i++)
-		run_collector(c, &c->options->plan->list[i]);
+	for (size_t i = 0; c->target != NULL && i < c->options->plan->n; i++)
+		run_collector(c, i);
 	return CHECK_TARGET;
 }
 
 static enum state check_target(struct capture *c)
 {
 	struct gd_error err = { 0 };
-	if (gd_target_check(c->target, &err) < 0) {
+	if (c->target != NULL && gd_target_check(c->target, &err) < 0) {
 		(void)gd_error_wrap(&err, err.code, "during the capture");
 		c->worst = gd_outcome_worse(gd_outcome_of(GD_GRADE_PARTIAL, &err), c->worst);
 	}
@@ -202,48 +235,81 @@ static enum state check_target(struct capture *c)
 /* "godiag-<id>-<comm>-<pid>.tar"; comm is foreign, so only harmless characters of it are kept. */
 static void make_file_name(const struct capture *c, char *to, size_t size)
 {
-	char comm[sizeof(c->target->comm)];
+	char comm[16] = "";
+	const char *from = c->target != NULL ? c->target->comm : c->options->subject;
 	size_t n = 0;
-	for (; n + 1 < sizeof(comm) && c->target->comm[n] != '\0'; n++) {
-		char letter = c->target->comm[n];
-		bool harmless = isalnum((unsigned char)letter) || (letter == '.' && n > 0);
-		comm[n] = harmless ? letter : '_';
+	for (; from != NULL && n + 1 < sizeof(comm) && from[n] != '\0'; n++) {
+		bool harmless = isalnum((unsigned char)from[n]) || (from[n] == '.' && n > 0);
+		comm[n] = harmless ? from[n] : '_';
 	}
 	comm[n] = '\0';
 	(void)snprintf(to, size, "godiag-%s-%s-%d.tar", c->snapshot->id, comm,
 	               (int)c->options->pid);
 }
 
-static void fill_end(struct capture *c)
+/*
+ * What all roles have cost together.  Peaks are added up, although pages that they share by being
+ * forks of one another then count more than once: at most so much, never more.
+ */
+static void fill_end(struct capture *c, struct gd_packer_order_end *end)
 {
 	struct gd_snapshot *s = c->snapshot;
 	struct rusage usage;
-	const struct gd_memory_stats *stats = &c->target->memory->stats;
-	s->ended = gd_clock_now();
-	s->outcome = c->worst;
-	s->interrupted = cancelled(c);
-	s->memory_reads = stats->reads;
-	s->memory_bytes = stats->bytes;
-	s->memory_faults = stats->faults;
-	s->cpu_ns = gd_clock_cpu_ns();
+	*end = (struct gd_packer_order_end){
+		.ended = gd_clock_now(),
+		.outcome = c->worst,
+		.interrupted = cancelled(c),
+		.memory_reads = c->parser.memory.reads,
+		.memory_bytes = c->parser.memory.bytes,
+		.memory_faults = c->parser.memory.faults,
+		.cpu_ns = gd_clock_cpu_ns() + c->parser.cpu_ns,
+		.peak_rss_bytes = c->parser.peak_rss_bytes,
+		.n_steps = s->n_steps,
+	};
 	if (getrusage(RUSAGE_SELF, &usage) == 0)
-		s->peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024;
+		end->peak_rss_bytes += (uint64_t)usage.ru_maxrss * 1024;
+	(void)snprintf(end->go_version, sizeof(end->go_version), "%s",
+	               s->go_version != NULL ? s->go_version : "");
+	(void)snprintf(end->go_note, sizeof(end->go_note), "%s",
+	               s->go_note != NULL ? s->go_note : "");
+	memcpy(end->steps, s->steps, sizeof(end->steps));
+}
+
+/* The file is whole, says the packer; its length must say so as well. */
+static int publish(struct capture *c, struct gd_sealed *sealed)
+{
+	char name[256];
+	struct stat st;
+	make_file_name(c, name, sizeof(name));
+	int n = snprintf(sealed->path, sizeof(sealed->path), "%s/%s", c->output.dir, name);
+	if (n < 0 || (size_t)n >= sizeof(sealed->path))
+		return gd_fail(&c->error, -ENAMETOOLONG, "%.100s/%.80s", c->output.dir, name);
+	if (fstat(c->output.fd, &st) < 0 || (uint64_t)st.st_size != sealed->bytes)
+		return gd_fail(&c->error, -EIO, "%.100s: the archive has not the %" PRIu64
+		               " bytes that were written", c->output.dir, sealed->bytes);
+	c->output.bytes = sealed->bytes;
+	return gd_output_publish(&c->output, name, &c->error);
 }
 
 static enum state seal(struct capture *c)
 {
-	char name[256];
-	make_file_name(c, name, sizeof(name));
-	fill_end(c);
-	int r = gd_archive_seal(gd_steal_ptr(&c->archive), c->snapshot, name, c->sealed,
-	                        &c->error);
-	return r < 0 ? fail(c, GD_EXIT_SPACE) : DONE;
+	static struct gd_packer_order_end end;
+	struct gd_sealed sealed = { .bytes = 0 };
+	gd_parser_order_end(&c->parser);
+	fill_end(c, &end);
+	int r = gd_packer_order_seal(&c->packer, &end, c->snapshot, &sealed, &c->error);
+	if (r == 0)
+		r = publish(c, &sealed);
+	if (r < 0)
+		return fail(c, GD_EXIT_SPACE);
+	*c->sealed = sealed;
+	return DONE;
 }
 
 static const struct gd_sm_state states[] = {
 	[OPEN_TARGET] = { "open-target", GD_SM_TO(OPEN_ARCHIVE) | GD_SM_TO(FAILED), GD_SM_INITIAL },
 	[OPEN_ARCHIVE] = { "open-archive", GD_SM_TO(READ_RUNTIME) | GD_SM_TO(FAILED), 0 },
-	[READ_RUNTIME] = { "read-runtime", GD_SM_TO(COLLECT), 0 },
+	[READ_RUNTIME] = { "read-runtime", GD_SM_TO(COLLECT) | GD_SM_TO(FAILED), 0 },
 	[COLLECT] = { "collect", GD_SM_TO(CHECK_TARGET), 0 },
 	[CHECK_TARGET] = { "check-target", GD_SM_TO(SEAL), 0 },
 	[SEAL] = { "seal", GD_SM_TO(DONE) | GD_SM_TO(FAILED), 0 },
@@ -257,14 +323,15 @@ static enum state (*const work[])(struct capture *c) = {
 	[CHECK_TARGET] = check_target, [SEAL] = seal,
 };
 
-/* From open-target's end until the machine stops there is a target, and after open-archive's an
- * archive, which seal hands over. */
+/* From open-target's end until the machine stops there is a target (if one was named), and after
+ * open-archive's a file and its packer. */
 static bool invariant(const void *owner, unsigned state)
 {
 	const struct capture *c = owner;
-	bool needs_target = state > OPEN_TARGET && state < DONE;
-	bool has_archive = state > OPEN_ARCHIVE && state < DONE;
-	return (!needs_target || c->target != NULL) && has_archive == (c->archive != NULL);
+	bool needs_target = state > OPEN_TARGET && state < DONE && c->options->pid != 0;
+	bool needs_packer = state > OPEN_ARCHIVE && state < DONE;
+	return (!needs_target || c->target != NULL) &&
+	       (!needs_packer || (c->packer.pid != 0 && c->output.fd >= 0));
 }
 
 static enum gd_exit exit_of(const struct capture *c, struct gd_error *err)
@@ -288,7 +355,10 @@ static enum gd_exit exit_of(const struct capture *c, struct gd_error *err)
 static int fill_start(struct gd_snapshot *s, const struct gd_capture_options *o)
 {
 	s->started = gd_clock_now();
-	gd_id_make(s->id, s->started.realtime_ns);
+	if (o->id != NULL)
+		(void)snprintf(s->id, sizeof(s->id), "%s", o->id);
+	else
+		gd_id_make(s->id, s->started.realtime_ns);
 	s->trigger = strdup(o->trigger);
 	s->reason = strdup(o->reason != NULL ? o->reason : "");
 	s->profile = strdup(o->plan->profile);
@@ -311,6 +381,17 @@ static int fill_start(struct gd_snapshot *s, const struct gd_capture_options *o)
 	return 0;
 }
 
+/* What the roles lack on this kernel is part of what one has to know about the evidence. */
+static void note_gaps(struct capture *c)
+{
+	struct gd_role_gaps gaps;
+	gd_role_find_gaps(&gaps);
+	if (gaps.text[0] == '\0')
+		return;
+	struct gd_step *step = step_begin(c, "", "enter-roles");
+	step_end(step, gd_outcome(GD_GRADE_PARTIAL, -ENOTSUP, "%s", gaps.text));
+}
+
 enum gd_exit gd_capture_run(const struct gd_capture_options *options,
                             struct gd_capture_result *ret, struct gd_error *err)
 {
@@ -319,6 +400,10 @@ enum gd_exit gd_capture_run(const struct gd_capture_options *options,
 		.options = options,
 		.snapshot = &ret->snapshot,
 		.sealed = &ret->sealed,
+		.parser = GD_PARSER_ORDER_INIT,
+		.packer = GD_PACKER_ORDER_INIT,
+		.output = GD_OUTPUT_INIT,
+		.plan_json = GD_BUF_INIT(65536),
 	};
 	struct gd_sm sm = {
 		.name = "capture",
@@ -331,6 +416,7 @@ enum gd_exit gd_capture_run(const struct gd_capture_options *options,
 		(void)gd_fail_errno(err, -ENOMEM, "capture");
 		return GD_EXIT_SPACE;
 	}
+	note_gaps(&c);
 	gd_sm_start(&sm);
 	while (!gd_sm_is_final(&sm)) {
 		/* collect stamps one step per collector; seal cannot write its own end */
@@ -344,8 +430,10 @@ enum gd_exit gd_capture_run(const struct gd_capture_options *options,
 		gd_sm_move(&sm, next);
 	}
 	enum gd_exit exit = exit_of(&c, err);
-	gd_archive_abandon(c.archive);
-	gd_go_close(c.go);
+	gd_packer_order_stop(&c.packer);
+	gd_parser_order_stop(&c.parser);
+	gd_output_deinit(&c.output);
+	gd_buf_deinit(&c.plan_json);
 	gd_target_close(c.target);
 	return exit;
 }

@@ -3,6 +3,17 @@
  * One capture from trigger to sealed archive: the way of a capture, as a declared state machine.
  * The command line and the daemon run the same one.  It owns target, runtime and archive while it
  * runs; its caller gets an outcome, a path and a digest.  It stops the target for nothing.
+ *
+ * gd_capture_run is the broker's half: it opens descriptors and hands them to processes it forks for
+ * this one capture, jailed ones that read the target (parser.h) and one that writes the archive
+ * (packer.h).  It parses nothing foreign, waits for its children, and leaves none.  Before it publishes,
+ * killing any of them or all leaves nothing behind.
+ *
+ * A daemon calls it in a child that it forks for the capture: single-threaded, with the daemon's
+ * capabilities (CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_PERFMON; CAP_SETUID, CAP_SETGID, CAP_SETPCAP
+ * and CAP_KILL to put its children in their places), SIGCHLD not ignored, no other children of its
+ * own, and a shared page or pipe of its own to report through.  That child should have its own
+ * deadline from outside: everything here is bounded but the disk.  Killing it ends all the others.
  */
 #include <signal.h>
 #include <stdbool.h>
@@ -42,6 +53,7 @@ struct gd_capture_options {
 	void (*progress)(void *arg, const char *collector, const struct gd_step *step,
 	                 uint64_t bytes);
 	void *progress_arg;
+	uint64_t silent_ns; /* a reader that does nothing for so long is ended; 0: 10 s */
 };
 
 struct gd_capture_result {

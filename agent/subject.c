@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/request.h"
 #include "archive/snapshot.h"
 #include "base/clock.h"
 #include "collectors/proc_redact.h"
@@ -81,4 +82,30 @@ void gd_subject_fill(struct gd_target *target, struct gd_snapshot *snapshot)
 	fill_build_id(target, snapshot);
 	fill_container(target, snapshot);
 	fill_cmdline(target, snapshot);
+}
+
+static char *told_text(const char *text)
+{
+	return text[0] != '\0' ? strdup(text) : NULL;
+}
+
+void gd_subject_take(const struct gd_target *target, const struct gd_request_subject *told,
+                     struct gd_snapshot *snapshot)
+{
+	snapshot->pid = target->pid;
+	snapshot->pid_in_container = target->pid;
+	snapshot->start_ticks = target->start_ticks;
+	snapshot->start_realtime_ns = start_realtime(target->start_ticks);
+	snapshot->comm = strdup(target->comm);
+	if (told == NULL)
+		return;
+	if (told->pid_in_container > 0)
+		snapshot->pid_in_container = told->pid_in_container;
+	snapshot->exe_deleted = told->exe_deleted;
+	snapshot->exe = told_text(told->exe);
+	snapshot->cmdline = told_text(told->cmdline);
+	snapshot->build_id = told_text(told->build_id);
+	snapshot->container_id = told_text(told->container_id);
+	snapshot->pod_uid = told_text(told->pod_uid);
+	snapshot->cgroup = told_text(told->cgroup);
 }

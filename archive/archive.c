@@ -23,7 +23,8 @@
 #include "archive/tarfile.h"
 #include "base/clock.h"
 
-#define IDLE_MAX 4
+/* A scratch file goes with each: as many as an output has spare. */
+#define IDLE_MAX GD_OUTPUT_SPARE
 
 struct artifact_stream {
 	struct gd_stream stream;
@@ -268,16 +269,14 @@ static int on_absent(struct gd_sink *sink, const struct gd_artifact *artifact,
 
 /* --- the whole ----------------------------------------------------------------------------- */
 
-static int begin(struct gd_archive *a, const char *dir, const char *plan_json, size_t plan_len,
+static int begin(struct gd_archive *a, const char *plan_json, size_t plan_len,
                  struct gd_error *err)
 {
 	static const struct gd_artifact plan = { .name = GD_LAYOUT_PLAN_NAME,
 		                                 .media_type = GD_LAYOUT_PLAN_TYPE,
 		                                 .collector = "godiag" };
-	int r = gd_output_create(dir, false, &a->output, err);
-	if (r == 0)
-		r = gd_tarfile_create(&a->output, gd_clock_now().realtime_ns / 1000000000, &a->tar,
-		                      err);
+	int r = gd_tarfile_create(&a->output, gd_clock_now().realtime_ns / 1000000000, &a->tar,
+	                          err);
 	if (r == 0)
 		r = gd_documents_append(a->tar, GD_LAYOUT_FILE, GD_LAYOUT_FILE_TEXT,
 		                        strlen(GD_LAYOUT_FILE_TEXT), NULL, err);
@@ -286,21 +285,37 @@ static int begin(struct gd_archive *a, const char *dir, const char *plan_json, s
 	return r;
 }
 
-int gd_archive_create(const char *dir, const char *plan_json, size_t plan_len,
-                      struct gd_archive **ret, struct gd_error *err)
+int gd_archive_create_on(struct gd_output *output, const char *plan_json, size_t plan_len,
+                         struct gd_archive **ret, struct gd_error *err)
 {
 	struct gd_archive *a = calloc(1, sizeof(*a));
-	if (a == NULL)
+	if (a == NULL) {
+		gd_output_deinit(output);
 		return gd_fail_errno(err, -ENOMEM, "archive");
+	}
 	a->sink = (struct gd_sink){ .open = on_open, .absent = on_absent };
-	a->output = GD_OUTPUT_INIT;
-	int r = begin(a, dir, plan_json, plan_len, err);
+	a->output = *output;
+	*output = GD_OUTPUT_INIT;
+	int r = begin(a, plan_json, plan_len, err);
 	if (r < 0) {
 		gd_archive_abandon(a);
 		return r;
 	}
 	*ret = a;
 	return 0;
+}
+
+int gd_archive_create(const char *dir, const char *plan_json, size_t plan_len,
+                      struct gd_archive **ret, struct gd_error *err)
+{
+	struct gd_output output = GD_OUTPUT_INIT;
+	int r = gd_output_create(dir, false, &output, err);
+	return r < 0 ? r : gd_archive_create_on(&output, plan_json, plan_len, ret, err);
+}
+
+const struct gd_error *gd_archive_failure(const struct gd_archive *a)
+{
+	return &a->failure;
 }
 
 struct gd_sink *gd_archive_sink(struct gd_archive *a)
@@ -330,45 +345,66 @@ void gd_archive_abandon(struct gd_archive *a)
 	free(a);
 }
 
-static int seal(struct gd_archive *a, const struct gd_snapshot *snapshot, const char *file_name,
-                struct gd_sealed *ret, struct gd_error *err)
+/* Everything but the name. */
+static int finish(struct gd_archive *a, const struct gd_snapshot *snapshot, struct gd_sealed *ret,
+                  struct gd_error *err)
 {
-	struct gd_sealed sealed = { 0 };
-	assert(strchr(file_name, '/') == NULL);
 	int r = broken(a, err);
 	if (r == 0 && a->open != NULL)
 		r = gd_fail(err, -EBUSY, "artifact %s is still open", a->open->row.name);
 	if (r < 0)
 		return r;
-	int n = snprintf(sealed.path, sizeof(sealed.path), "%s/%s", a->output.dir, file_name);
-	if (n < 0 || (size_t)n >= sizeof(sealed.path))
-		return gd_fail(err, -ENAMETOOLONG, "%.100s/%.80s", a->output.dir, file_name);
-	r = gd_documents_close(a->tar, snapshot, sealed.digest, err);
+	r = gd_documents_close(a->tar, snapshot, ret->digest, err);
 	if (r == 0) {
 		r = gd_tarfile_close(a->tar, err);
 		a->tar = NULL;
 	}
-	sealed.bytes = a->output.bytes;
+	ret->bytes = a->output.bytes;
+	return r;
+}
+
+static int seal(struct gd_archive *a, const struct gd_snapshot *snapshot, const char *file_name,
+                struct gd_sealed *ret, struct gd_error *err)
+{
+	struct gd_sealed sealed = { 0 };
+	assert(strchr(file_name, '/') == NULL);
+	int n = snprintf(sealed.path, sizeof(sealed.path), "%s/%s", a->output.dir, file_name);
+	if (n < 0 || (size_t)n >= sizeof(sealed.path))
+		return gd_fail(err, -ENAMETOOLONG, "%.100s/%.80s", a->output.dir, file_name);
+	int r = finish(a, snapshot, &sealed, err);
 	if (r == 0)
 		r = gd_output_publish(&a->output, file_name, err);
-	if (r < 0)
-		return r;
-	*ret = sealed;
-	return 0;
+	if (r == 0)
+		*ret = sealed;
+	return r;
+}
+
+/* The rows move over: the caller reads them in its snapshot when the archive is gone. */
+static void move_rows(struct gd_archive *a, struct gd_snapshot *snapshot)
+{
+	for (size_t i = 0; i < snapshot->n_artifacts; i++)
+		gd_artifact_row_deinit(&snapshot->artifacts[i]);
+	free(snapshot->artifacts);
+	snapshot->artifacts = a->rows;
+	snapshot->n_artifacts = a->n_rows;
+	a->rows = NULL;
+	a->n_rows = 0;
 }
 
 int gd_archive_seal(struct gd_archive *a, struct gd_snapshot *snapshot, const char *file_name,
                     struct gd_sealed *ret, struct gd_error *err)
 {
-	for (size_t i = 0; i < snapshot->n_artifacts; i++)
-		gd_artifact_row_deinit(&snapshot->artifacts[i]);
-	free(snapshot->artifacts);
-	/* The rows move over: the caller reads them in its snapshot when the archive is gone. */
-	snapshot->artifacts = a->rows;
-	snapshot->n_artifacts = a->n_rows;
-	a->rows = NULL;
-	a->n_rows = 0;
+	move_rows(a, snapshot);
 	int r = seal(a, snapshot, file_name, ret, err);
+	gd_archive_abandon(a);
+	return r;
+}
+
+int gd_archive_finish(struct gd_archive *a, struct gd_snapshot *snapshot, struct gd_sealed *ret,
+                      struct gd_error *err)
+{
+	move_rows(a, snapshot);
+	int r = finish(a, snapshot, ret, err);
 	gd_archive_abandon(a);
 	return r;
 }

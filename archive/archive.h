@@ -16,6 +16,8 @@
 #include "base/sink.h"
 
 struct gd_archive;
+struct gd_output;
+struct gd_sealed;
 
 /*
  * Begins an archive in directory `dir`; -ENOSPC, -EACCES, -EROFS, -ENOTDIR, ... name the directory.
@@ -23,6 +25,20 @@ struct gd_archive;
  */
 int gd_archive_create(const char *dir, const char *plan_json, size_t plan_len,
                       struct gd_archive **ret, struct gd_error *err);
+
+/*
+ * The two halves for a writer that may open nothing: it begins on an output that somebody else made
+ * (taken over, also on failure), and finish writes the end but leaves it to them to make the file
+ * durable and give it its name.  finish fills digest and bytes of *ret only, and frees the archive in
+ * any case.
+ */
+int gd_archive_create_on(struct gd_output *output, const char *plan_json, size_t plan_len,
+                         struct gd_archive **ret, struct gd_error *err);
+int gd_archive_finish(struct gd_archive *archive, struct gd_snapshot *snapshot,
+                      struct gd_sealed *ret, struct gd_error *err);
+
+/* The failure that sticks, code 0 when there is none. */
+const struct gd_error *gd_archive_failure(const struct gd_archive *archive);
 
 /*
  * Where collectors write.  Borrowed, valid until seal or abandon, which both end streams that are

@@ -26,7 +26,7 @@ int gd_output_fail(const struct gd_output *output, int code, uint64_t n, struct 
 	char needed[GD_UNITS_TEXT];
 	char room[GD_UNITS_TEXT];
 	struct statvfs fs;
-	bool known = fstatvfs(output->dir_fd, &fs) == 0;
+	bool known = fstatvfs(output->fd >= 0 ? output->fd : output->dir_fd, &fs) == 0;
 	uint64_t free_bytes = known ? (uint64_t)fs.f_bavail * fs.f_frsize : 0;
 	const char *what = code == -EDQUOT  ? "quota used up"
 	                   : code == -EFBIG ? "file size limit reached"
@@ -70,8 +70,22 @@ static int open_named(int dir_fd, char temp[40])
 	return code;
 }
 
-int gd_output_scratch(const struct gd_output *output, struct gd_error *err)
+void gd_output_spare(struct gd_output *output)
 {
+	while (output->n_spare < GD_OUTPUT_SPARE) {
+		int fd = gd_output_scratch(output, NULL);
+		if (fd < 0)
+			return;
+		output->spare_fds[output->n_spare++] = fd;
+	}
+}
+
+int gd_output_scratch(struct gd_output *output, struct gd_error *err)
+{
+	if (output->passed && output->n_spare == 0)
+		return gd_output_fail(output, -ENOSPC, 0, err);
+	if (output->passed)
+		return output->spare_fds[--output->n_spare];
 	int fd = open_unnamed(output->dir_fd);
 	if (has_no_tmpfile(fd)) {
 		char temp[40];
@@ -190,6 +204,8 @@ int gd_output_publish(struct gd_output *output, const char *name, struct gd_erro
 
 void gd_output_deinit(struct gd_output *output)
 {
+	while (output->n_spare > 0)
+		(void)close(output->spare_fds[--output->n_spare]);
 	if (output->temp[0] != '\0')
 		(void)unlinkat(output->dir_fd, output->temp, 0);
 	if (output->fd >= 0)

@@ -13,12 +13,18 @@
 
 #include "base/error.h"
 
+#define GD_OUTPUT_SPARE 8
+
 struct gd_output {
 	int dir_fd;
 	int fd;         /* of the file, read and write */
 	char *dir;      /* as given, for messages */
 	char temp[40];  /* its hidden name; "" when it has none */
 	uint64_t bytes; /* written so far */
+	/* Made beforehand, for a writer that may open nothing: scratch takes from here first. */
+	int spare_fds[GD_OUTPUT_SPARE];
+	size_t n_spare;
+	bool passed; /* this is the writer's copy: what is not in spare_fds cannot be had */
 };
 
 #define GD_OUTPUT_INIT ((struct gd_output){ .dir_fd = -1, .fd = -1 })
@@ -31,8 +37,14 @@ int gd_output_create(const char *dir, bool named, struct gd_output *ret, struct 
 
 int gd_output_write(struct gd_output *output, const void *bytes, size_t n, struct gd_error *err);
 
-/* An unlinked scratch file in the same directory; returns the descriptor. */
-int gd_output_scratch(const struct gd_output *output, struct gd_error *err);
+/* An unlinked, empty scratch file in the same directory; returns the descriptor. */
+int gd_output_scratch(struct gd_output *output, struct gd_error *err);
+
+/*
+ * Makes scratch files in advance (as many as there is room for, at most GD_OUTPUT_SPARE): the output
+ * can then be handed to a process that may open nothing.
+ */
+void gd_output_spare(struct gd_output *output);
 
 /*
  * Explains the failure `code` of writing `n` more bytes into the directory.  A quota's and a full

@@ -10,7 +10,7 @@
 #include "base/io.h"
 
 struct gd_staging {
-	const struct gd_output *output; /* borrowed */
+	struct gd_output *output; /* borrowed */
 	struct gd_digest *digest;
 	ZSTD_CCtx *cctx;     /* made when first needed */
 	char *squeezed;      /* zstd's output piece */
@@ -18,6 +18,7 @@ struct gd_staging {
 	struct gd_buf raw;   /* written, not yet compressed */
 	struct gd_buf stored;
 	int scratch_fd;      /* -1 as long as `stored` holds it all */
+	int spare_fd;        /* an empty scratch file, -1 none */
 	bool compress, streaming;
 	uint64_t bytes, stored_bytes;
 };
@@ -28,6 +29,7 @@ int gd_staging_create(struct gd_staging **ret, struct gd_error *err)
 	if (s == NULL)
 		return gd_fail_errno(err, -ENOMEM, "staging");
 	s->scratch_fd = -1;
+	s->spare_fd = -1;
 	s->raw = GD_BUF_INIT(GD_STAGING_RAW_BYTES);
 	s->stored = GD_BUF_INIT(GD_STAGING_MEMORY_BYTES);
 	int r = gd_digest_create(&s->digest, err);
@@ -44,6 +46,8 @@ void gd_staging_destroy(struct gd_staging *s)
 	if (s == NULL)
 		return;
 	gd_staging_reset(s);
+	if (s->spare_fd >= 0)
+		(void)close(s->spare_fd);
 	gd_digest_destroy(s->digest);
 	(void)ZSTD_freeCCtx(s->cctx);
 	free(s->squeezed);
@@ -54,8 +58,12 @@ void gd_staging_destroy(struct gd_staging *s)
 
 void gd_staging_reset(struct gd_staging *s)
 {
-	if (s->scratch_fd >= 0)
+	/* Kept, because the writer may not be allowed to make another one. */
+	if (s->scratch_fd >= 0 &&
+	    (ftruncate(s->scratch_fd, 0) < 0 || lseek(s->scratch_fd, 0, SEEK_SET) < 0))
 		(void)close(s->scratch_fd);
+	else if (s->scratch_fd >= 0)
+		s->spare_fd = s->scratch_fd;
 	s->scratch_fd = -1;
 	gd_buf_reset(&s->raw);
 	gd_buf_reset(&s->stored);
@@ -64,7 +72,7 @@ void gd_staging_reset(struct gd_staging *s)
 	s->stored_bytes = 0;
 }
 
-int gd_staging_begin(struct gd_staging *s, const struct gd_output *output, bool compress,
+int gd_staging_begin(struct gd_staging *s, struct gd_output *output, bool compress,
                      struct gd_error *err)
 {
 	gd_staging_reset(s);
@@ -91,7 +99,10 @@ static int store(struct gd_staging *s, const void *bytes, size_t n, struct gd_er
 		r = gd_buf_check(&s->stored, "blob", err);
 	} else {
 		if (s->scratch_fd < 0) {
-			s->scratch_fd = gd_output_scratch(s->output, err);
+			s->scratch_fd = s->spare_fd;
+			s->spare_fd = -1;
+			if (s->scratch_fd < 0)
+				s->scratch_fd = gd_output_scratch(s->output, err);
 			if (s->scratch_fd < 0)
 				return s->scratch_fd;
 			r = scratch_write(s, s->stored.data, s->stored.len, err);

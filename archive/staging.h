@@ -29,7 +29,7 @@ int gd_staging_create(struct gd_staging **ret, struct gd_error *err);
 void gd_staging_destroy(struct gd_staging *staging); /* NULL allowed */
 
 /* Begins a blob; `output` (borrowed until the next begin) is where scratch files go. */
-int gd_staging_begin(struct gd_staging *staging, const struct gd_output *output, bool compress,
+int gd_staging_begin(struct gd_staging *staging, struct gd_output *output, bool compress,
                      struct gd_error *err);
 
 int gd_staging_write(struct gd_staging *staging, const void *bytes, size_t n,
@@ -49,5 +49,5 @@ int gd_staging_emit(struct gd_staging *staging,
                     int (*piece)(void *arg, const void *bytes, size_t n, struct gd_error *err),
                     void *arg, struct gd_error *err);
 
-/* Forgets the blob and its scratch file, keeps the memory. */
+/* Forgets the blob; keeps the memory and the scratch file, emptied. */
 void gd_staging_reset(struct gd_staging *staging);

@@ -1,0 +1,143 @@
+#include "agent/packer_sink.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/packer.h"
+#include "base/message.h"
+
+/* With its head still one message; the rest of the sockets' buffers holds two more. */
+#define PIECE_BYTES 60000
+
+struct remote {
+	struct gd_sink sink;
+	int fd;
+	volatile uint64_t *progress;
+	bool used[GD_RECORD_STREAMS];
+};
+
+struct remote_stream {
+	struct gd_stream stream;
+	struct remote *remote;
+	struct {
+		struct gd_record_write head; /* n bytes are waiting */
+		char bytes[PIECE_BYTES];
+	} piece;
+};
+
+static int send_record(struct remote *remote, enum gd_record type, const void *body, size_t n,
+                       struct gd_error *err)
+{
+	(*remote->progress)++;
+	return gd_message_send(remote->fd, (uint16_t)type, 0, body, n, NULL, 0, err);
+}
+
+static int flush(struct remote_stream *s, struct gd_error *err)
+{
+	if (s->piece.head.n == 0)
+		return 0;
+	int r = send_record(s->remote, GD_RECORD_WRITE, &s->piece,
+	                    sizeof(s->piece.head) + s->piece.head.n, err);
+	s->piece.head.n = 0;
+	return r;
+}
+
+static int on_write(struct gd_stream *stream, const void *bytes, size_t n, struct gd_error *err)
+{
+	struct remote_stream *s = (struct remote_stream *)stream;
+	const char *from = bytes;
+	while (n > 0) {
+		size_t room = PIECE_BYTES - s->piece.head.n;
+		size_t part = n < room ? n : room;
+		memcpy(s->piece.bytes + s->piece.head.n, from, part);
+		s->piece.head.n += (uint32_t)part;
+		from += part;
+		n -= part;
+		int r = s->piece.head.n == PIECE_BYTES ? flush(s, err) : 0;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int on_close(struct gd_stream *stream, const struct gd_outcome *outcome,
+                    struct gd_error *err)
+{
+	struct remote_stream *s = (struct remote_stream *)stream;
+	struct gd_record_close record = { .stream = s->piece.head.stream, .outcome = *outcome };
+	int r = flush(s, err);
+	if (r == 0)
+		r = send_record(s->remote, GD_RECORD_CLOSE, &record, sizeof(record), err);
+	s->remote->used[record.stream] = false;
+	free(s);
+	return r;
+}
+
+static int name_it(const struct gd_artifact *artifact, char *name, size_t name_size, char *type,
+                   size_t type_size, struct gd_error *err)
+{
+	if ((size_t)snprintf(name, name_size, "%s", artifact->name) >= name_size ||
+	    (size_t)snprintf(type, type_size, "%s", artifact->media_type) >= type_size)
+		return gd_fail(err, -ENAMETOOLONG, "artifact %.100s", artifact->name);
+	return 0;
+}
+
+static int on_open(struct gd_sink *sink, const struct gd_artifact *artifact,
+                   struct gd_stream **ret, struct gd_error *err)
+{
+	struct remote *remote = (struct remote *)sink;
+	struct gd_record_open record = { .compress = artifact->compress != 0 };
+	while (record.stream < GD_RECORD_STREAMS && remote->used[record.stream])
+		record.stream++;
+	if (record.stream == GD_RECORD_STREAMS)
+		return gd_fail(err, -EMFILE, "artifact %s: %d are open already", artifact->name,
+		               GD_RECORD_STREAMS);
+	int r = name_it(artifact, record.name, sizeof(record.name), record.media_type,
+	                sizeof(record.media_type), err);
+	if (r < 0)
+		return r;
+	struct remote_stream *s = malloc(sizeof(*s));
+	if (s == NULL)
+		return gd_fail_errno(err, -ENOMEM, "artifact %s", artifact->name);
+	r = send_record(remote, GD_RECORD_OPEN, &record, sizeof(record), err);
+	if (r < 0) {
+		free(s);
+		return r;
+	}
+	s->stream = (struct gd_stream){ .write = on_write, .close = on_close };
+	s->remote = remote;
+	s->piece.head = (struct gd_record_write){ .stream = record.stream };
+	remote->used[record.stream] = true;
+	*ret = (struct gd_stream *)s;
+	return 0;
+}
+
+static int on_absent(struct gd_sink *sink, const struct gd_artifact *artifact,
+                     const struct gd_outcome *outcome, struct gd_error *err)
+{
+	struct gd_record_absent record = { .outcome = *outcome };
+	int r = name_it(artifact, record.name, sizeof(record.name), record.media_type,
+	                sizeof(record.media_type), err);
+	return r < 0 ? r : send_record((struct remote *)sink, GD_RECORD_ABSENT, &record,
+	                               sizeof(record), err);
+}
+
+int gd_packer_sink_create(int fd, volatile uint64_t *progress, struct gd_sink **ret,
+                          struct gd_error *err)
+{
+	struct remote *remote = calloc(1, sizeof(*remote));
+	if (remote == NULL)
+		return gd_fail_errno(err, -ENOMEM, "packer's sink");
+	remote->sink = (struct gd_sink){ .open = on_open, .absent = on_absent };
+	remote->fd = fd;
+	remote->progress = progress;
+	*ret = (struct gd_sink *)remote;
+	return 0;
+}
+
+void gd_packer_sink_destroy(struct gd_sink *sink)
+{
+	free(sink);
+}

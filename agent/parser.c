@@ -1,0 +1,269 @@
+#include "agent/parser.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "agent/ask.h"
+#include "agent/packer_sink.h"
+#include "agent/parser_faults.h"
+#include "agent/request.h"
+#include "agent/role.h"
+#include "agent/subject.h"
+#include "archive/snapshot.h"
+#include "base/cleanup.h"
+#include "base/message.h"
+
+#define PAGE 4096
+
+struct parser {
+	const struct gd_parser_options *options;
+	const volatile sig_atomic_t *cancelled;
+	volatile uint64_t *progress;
+	struct gd_access *access; /* the target's */
+	struct gd_target *target;
+	struct gd_go *go;
+	struct gd_error go_error;
+};
+
+/* ---- what is shared ------------------------------------------------------------------------- */
+
+int gd_parser_shared_init(struct gd_parser_shared *ret, struct gd_error *err)
+{
+	int fd = memfd_create("godiag-cancelled", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return gd_fail_errno(err, -errno, "memfd_create");
+	void *cancelled = MAP_FAILED;
+	if (ftruncate(fd, PAGE) == 0)
+		cancelled = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *progress = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	/* From here on whoever maps it maps it for reading (5.1). */
+	if (cancelled == MAP_FAILED || progress == MAP_FAILED ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE) < 0) {
+		int r = gd_fail_errno(err, -errno, "a shared page");
+		if (cancelled != MAP_FAILED)
+			(void)munmap(cancelled, PAGE);
+		if (progress != MAP_FAILED)
+			(void)munmap(progress, PAGE);
+		(void)close(fd);
+		return r;
+	}
+	*ret = (struct gd_parser_shared){ .cancelled = cancelled, .cancelled_fd = fd,
+		                          .progress = progress, .cancelled_page = cancelled,
+		                          .progress_page = progress };
+	return 0;
+}
+
+void gd_parser_shared_deinit(struct gd_parser_shared *shared)
+{
+	if (shared->cancelled_page != NULL)
+		(void)munmap(shared->cancelled_page, PAGE);
+	if (shared->progress_page != NULL)
+		(void)munmap(shared->progress_page, PAGE);
+	if (shared->cancelled_fd >= 0)
+		(void)close(shared->cancelled_fd);
+	*shared = GD_PARSER_SHARED_INIT;
+}
+
+/* In the parser: the writable mapping it was forked with goes, a readable one takes its place. */
+static int take_shared(struct parser *p)
+{
+	const struct gd_parser_shared *shared = p->options->shared;
+	void *page = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, shared->cancelled_fd, 0);
+	if (page == MAP_FAILED || munmap(shared->cancelled_page, PAGE) < 0)
+		return -errno;
+	(void)close(shared->cancelled_fd);
+	p->cancelled = page;
+	p->progress = shared->progress;
+	return 0;
+}
+
+/* ---- a memory that shows it is being read --------------------------------------------------- */
+
+static volatile uint64_t *reads_progress;
+static const struct gd_memory_ops *live_ops;
+
+static ssize_t counted_read(struct gd_memory *memory, uint64_t addr, void *to, size_t len)
+{
+	(*reads_progress)++;
+	return live_ops->read(memory, addr, to, len);
+}
+
+static void count_reads(struct parser *p)
+{
+	static struct gd_memory_ops counted;
+	if (p->target->memory == NULL)
+		return;
+	live_ops = p->target->memory->ops;
+	reads_progress = p->progress;
+	counted = *live_ops;
+	counted.read = counted_read;
+	p->target->memory->ops = &counted;
+}
+
+/* ---- the first one -------------------------------------------------------------------------- */
+
+static int open_target(struct parser *p, struct gd_error *err)
+{
+	const struct gd_target *given = p->options->target;
+	const struct gd_target_fds fds = { .pid_fd = given->fds.pid_fd, .proc_fd = -1,
+		                           .mem_fd = given->fds.mem_fd,
+		                           .exe_fd = given->fds.exe_fd };
+	int r = gd_ask_create(p->options->fd, p->progress, &p->access, err);
+	return r < 0 ? r : gd_target_open_access(&fds, p->access, given->pid, given->uid,
+	                                         &p->target, err);
+}
+
+static void copy(char *to, size_t size, const char *from)
+{
+	(void)snprintf(to, size, "%s", from != NULL ? from : "");
+}
+
+static int tell_subject(struct parser *p)
+{
+	static struct gd_request_subject told;
+	struct gd_snapshot s = { .pid = p->target->pid };
+	if (p->options->level < GD_PARSER_NO_SUBJECT)
+		gd_subject_fill(p->target, &s);
+	told.pid_in_container = s.pid_in_container;
+	told.exe_deleted = s.exe_deleted;
+	copy(told.exe, sizeof(told.exe), s.exe);
+	copy(told.cmdline, sizeof(told.cmdline), s.cmdline);
+	copy(told.build_id, sizeof(told.build_id), s.build_id);
+	copy(told.container_id, sizeof(told.container_id), s.container_id);
+	copy(told.pod_uid, sizeof(told.pod_uid), s.pod_uid);
+	copy(told.cgroup, sizeof(told.cgroup), s.cgroup);
+	gd_snapshot_deinit(&s);
+	return gd_ask_tell(p->options->fd, GD_REQUEST_SUBJECT, &told, sizeof(told), NULL);
+}
+
+static void open_runtime(struct parser *p)
+{
+	GD_FREE pid_t *tids = NULL;
+	size_t n_tids = 0;
+	if (p->options->level != GD_PARSER_ALL) {
+		p->go_error = p->options->why;
+		return;
+	}
+	gd_parser_fault("runtime");
+	(void)gd_target_threads(p->target, &tids, &n_tids, NULL);
+	int r = gd_go_open(p->target->memory, &p->target->maps, tids, n_tids, &p->go, &p->go_error);
+	if (r == -ENOENT)
+		(void)gd_fail(&p->go_error, r, "not a Go process");
+}
+
+static int tell_runtime(struct parser *p)
+{
+	struct gd_request_runtime told = { .why = p->go_error };
+	if (p->go != NULL) {
+		told.why = (struct gd_error){ 0 };
+		copy(told.version, sizeof(told.version), p->go->build.version);
+		copy(told.note, sizeof(told.note), p->go->note);
+	}
+	if (p->target->memory != NULL) {
+		told.memory = p->target->memory->stats;
+		p->target->memory->stats = (struct gd_memory_stats){ 0 };
+	}
+	return gd_ask_tell(p->options->fd, GD_REQUEST_RUNTIME, &told, sizeof(told), NULL);
+}
+
+/* ---- one collector -------------------------------------------------------------------------- */
+
+static int collect(struct parser *p, const struct gd_collector *collector, int ask_fd, int sink_fd)
+{
+	struct gd_error err = { 0 };
+	struct gd_collect c = { .target = p->target, .go = p->go, .go_error = p->go_error,
+		                .cancelled = p->cancelled };
+	(void)close(p->options->fd);
+	if (gd_role_tighten(&err) < 0 ||
+	    gd_packer_sink_create(sink_fd, p->progress, &c.sink, &err) < 0)
+		return 1;
+	gd_ask_rebind(p->access, ask_fd);
+	gd_parser_fault(collector->name);
+	struct gd_request_done done = { .outcome = collector->collect(&c) };
+	done.torn_reads = c.torn_reads;
+	done.torn_repeated = c.torn_repeated;
+	if (p->target->memory != NULL)
+		done.memory = p->target->memory->stats;
+	gd_packer_sink_destroy(c.sink);
+	return gd_ask_tell(ask_fd, GD_REQUEST_DONE, &done, sizeof(done), NULL) < 0 ? 1 : 0;
+}
+
+static _Noreturn void be_collector(struct parser *p, const struct gd_collector *collector,
+                                   const int fds[2])
+{
+	/* Its parent is the broker, and may be gone already. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 ||
+	    (pid_t)syscall(SYS_getppid) != p->options->broker)
+		_exit(1);
+	_exit(collect(p, collector, fds[0], fds[1]));
+}
+
+static int on_collect(struct parser *p, const struct gd_order_collect *order, const int fds[2])
+{
+	const struct gd_plan *plan = p->options->plan;
+	if (order->item >= plan->n)
+		return -EBADMSG;
+	/* Not fork(): the child is to be the broker's. */
+	long pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);
+	if (pid < 0)
+		return -errno;
+	if (pid == 0)
+		be_collector(p, plan->list[order->item].collector, fds);
+	const struct gd_request_forked told = { .pid = (int32_t)pid };
+	return gd_ask_tell(p->options->fd, GD_REQUEST_FORKED, &told, sizeof(told), NULL);
+}
+
+/* Until the broker closes its end. */
+static int serve(struct parser *p)
+{
+	for (;;) {
+		struct gd_message m = { .n_fds = 0 };
+		struct gd_order_collect order;
+		int r = gd_message_recv(p->options->fd, &m, &order, sizeof(order), NULL);
+		if (r <= 0)
+			return r < 0 ? 1 : 0;
+		r = m.type == GD_ORDER_COLLECT && m.len == sizeof(order) && m.n_fds == 2
+		            ? on_collect(p, &order, m.fds)
+		            : -EBADMSG;
+		gd_message_close_fds(&m);
+		if (r < 0)
+			return 1;
+	}
+}
+
+size_t gd_parser_keep(const struct gd_parser_options *options, int keep[GD_PARSER_FDS])
+{
+	const struct gd_target_fds *fds = &options->target->fds;
+	const int all[] = { options->fd, fds->pid_fd, fds->mem_fd, fds->exe_fd,
+		            options->shared->cancelled_fd };
+	size_t n = 0;
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (all[i] >= 0)
+			keep[n++] = all[i];
+	return n;
+}
+
+int gd_parser_run(void *arg)
+{
+	struct parser p = { .options = arg };
+	struct gd_error err = { 0 };
+	if (take_shared(&p) < 0 || open_target(&p, &err) < 0)
+		return 1;
+	count_reads(&p);
+	if (tell_subject(&p) < 0)
+		return 1;
+	open_runtime(&p);
+	if (tell_runtime(&p) < 0)
+		return 1;
+	/* Nothing is freed: the end of the process does that, and is near. */
+	return serve(&p);
+}

@@ -1,0 +1,14 @@
+#pragma once
+/*
+ * What a parser does that was taken over by its target, for tests only: this is nothing unless
+ * GD_FAULTS is defined, which no build of the programs does (tests/test_agent_parser.c looks).
+ */
+#ifdef GD_FAULTS
+/* `where` is "runtime" or a collector's name; see tests/parser_faults.c. */
+void gd_parser_fault(const char *where);
+#else
+static inline void gd_parser_fault(const char *where)
+{
+	(void)where;
+}
+#endif

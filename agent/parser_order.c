@@ -1,0 +1,390 @@
+#include "agent/parser_order.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/role.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/message.h"
+
+#define SECOND INT64_C(1000000000)
+#define SILENT_NS (10 * SECOND)
+#define COLLECTOR_NS (120 * SECOND) /* however busy it is */
+#define TICK_MS 50                  /* how often we look at the clock and the interrupt */
+#define DEATHS_MAX 4
+
+/* ---- ends ------------------------------------------------------------------------------------- */
+
+static void add_usage(struct gd_parser_order *p, const struct rusage *usage, bool first)
+{
+	uint64_t peak = (uint64_t)usage->ru_maxrss * 1024;
+	uint64_t *most = first ? &p->peak_first : &p->peak_child;
+	p->cpu_ns += usage->ru_utime.tv_sec * SECOND + usage->ru_utime.tv_usec * INT64_C(1000) +
+	             usage->ru_stime.tv_sec * SECOND + usage->ru_stime.tv_usec * INT64_C(1000);
+	if (peak > *most)
+		*most = peak;
+	p->peak_rss_bytes = p->peak_first + p->peak_child;
+}
+
+/*
+ * Waits for the end of a process that is ending, and helps after a while.  -1 when it hangs in the
+ * kernel even so, then it is left alone.
+ */
+static int reap(struct gd_parser_order *p, pid_t pid, bool first, bool at_once)
+{
+	struct rusage usage;
+	int status = 0;
+	if (at_once)
+		(void)kill(pid, SIGKILL);
+	for (int ms = 0; ms < 3000; ms++) {
+		pid_t r = wait4(pid, &status, WNOHANG, &usage);
+		if (r == pid) {
+			add_usage(p, &usage, first);
+			return status;
+		}
+		if (r < 0 && errno != EINTR)
+			return 0; /* somebody else has waited */
+		if (ms == 1000)
+			(void)kill(pid, SIGKILL);
+		(void)poll(NULL, 0, 1);
+	}
+	return -1;
+}
+
+static void explain(struct gd_error *err, const char *what, int status)
+{
+	if (status < 0) {
+		(void)gd_fail(err, -ETIMEDOUT, "the reader of %s hangs in the kernel", what);
+	} else if (WIFSIGNALED(status)) {
+		int number = WTERMSIG(status);
+		const char *name = sigabbrev_np(number);
+		(void)gd_fail(err, -EIO, "the reader of %s was killed by signal %d (SIG%s)", what,
+		              number, name != NULL ? name : "?");
+	} else if (WEXITSTATUS(status) == GD_ROLE_EXIT_JAIL) {
+		(void)gd_fail(err, -EPERM, "the reader of %s could not be jailed", what);
+	} else {
+		(void)gd_fail(err, -EIO, "the reader of %s ended with status %d", what,
+		              WEXITSTATUS(status));
+	}
+}
+
+/* ---- serving ------------------------------------------------------------------------------------ */
+
+static bool has_progressed(struct gd_parser_order *p, int64_t now)
+{
+	uint64_t at = *p->shared.progress;
+	int64_t silent = p->silent_ns > 0 ? (int64_t)p->silent_ns : SILENT_NS;
+	if (at != p->progress_seen) {
+		p->progress_seen = at;
+		p->progress_ns = now;
+	}
+	return now - p->progress_ns < silent;
+}
+
+/* Nothing to answer: waits a little, passes the interrupt on.  -ETIMEDOUT when it has been too long. */
+static int idle(struct gd_parser_order *p, int fd, int64_t started_ns, struct gd_error *err)
+{
+	struct pollfd at = { .fd = fd, .events = POLLIN };
+	(void)poll(&at, 1, TICK_MS);
+	if (p->cancelled != NULL && *p->cancelled != 0)
+		*p->shared.cancelled = 1;
+	int64_t now = gd_clock_monotonic_ns();
+	if (!has_progressed(p, now))
+		return gd_fail(err, -ETIMEDOUT, "silent for %.1f s",
+		               (double)(now - p->progress_ns) / 1e9);
+	if (now - started_ns > COLLECTOR_NS)
+		return gd_fail(err, -ETIMEDOUT, "longer than %d s", (int)(COLLECTOR_NS / SECOND));
+	return 0;
+}
+
+/*
+ * Answers until it tells `until`: 1.  0: it has closed its end.  -EBADMSG, -ETIMEDOUT: it must be ended,
+ * err says why.
+ */
+static int serve(struct gd_parser_order *p, struct gd_grant *grant, enum gd_request until,
+                 struct gd_grant_told *told, struct gd_error *err)
+{
+	int64_t started = gd_clock_monotonic_ns();
+	p->progress_ns = started;
+	for (;;) {
+		int r = gd_grant_next(grant, told, err);
+		if (r == 1 && told->type == until)
+			return 1;
+		if (r == 1 && told->type == GD_REQUEST_SUBJECT && !p->has_subject) {
+			p->subject = told->subject;
+			p->has_subject = true;
+		}
+		if (r == -EAGAIN)
+			r = idle(p, grant->fd, started, err);
+		else if (r == 0 || r == -EPIPE)
+			return 0;
+		if (r < 0)
+			return r;
+	}
+}
+
+/* ---- the first one ------------------------------------------------------------------------------ */
+
+static enum gd_parser_level level_of(const struct gd_parser_order *p)
+{
+	if (p->deaths < 2)
+		return GD_PARSER_ALL;
+	return p->deaths == 2 ? GD_PARSER_NO_RUNTIME : GD_PARSER_NO_SUBJECT;
+}
+
+static int pair(int ends[2], struct gd_error *err)
+{
+	int r = gd_message_pair(ends, err);
+	/* Ours never waits: a reader that takes no answers is none of ours any more. */
+	if (r == 0)
+		(void)fcntl(ends[0], F_SETFL, O_NONBLOCK);
+	return r;
+}
+
+int gd_parser_order_start(struct gd_parser_order *p, struct gd_error *err)
+{
+	int ends[2];
+	int keep[GD_PARSER_FDS];
+	int r = p->shared.cancelled == NULL ? gd_parser_shared_init(&p->shared, err) : 0;
+	if (r == 0)
+		r = pair(ends, err);
+	if (r < 0)
+		return r;
+	struct gd_parser_options options = { .target = p->target, .plan = p->plan,
+		                             .shared = &p->shared, .level = level_of(p),
+		                             .why = p->why, .fd = ends[1], .broker = getpid() };
+	size_t n = gd_parser_keep(&options, keep);
+	r = gd_role_fork(GD_ROLE_PARSER, keep, n, gd_parser_run, &options, &p->pid, NULL, err);
+	(void)close(ends[1]);
+	if (r < 0) {
+		(void)close(ends[0]);
+		return r;
+	}
+	p->grant = (struct gd_grant){ .target = p->target, .asker = GD_ASKER_OPENING,
+		                      .fd = ends[0] };
+	return 0;
+}
+
+/* It has died or has to; `serve_err` says why when it has to. */
+static void bury_first(struct gd_parser_order *p, const char *what, int served,
+                       const struct gd_error *serve_err)
+{
+	int status = reap(p, p->pid, true, served < 0);
+	if (served < 0 && status >= 0)
+		(void)gd_fail(&p->why, served, "the reader of %s was ended: %s", what,
+		              serve_err->msg);
+	else
+		explain(&p->why, what, status);
+	(void)close(p->grant.fd);
+	p->grant.fd = -1;
+	p->pid = 0;
+	p->deaths++;
+}
+
+/* Until it tells that, with another one in its place as often as it dies.  False: none is left. */
+static bool bring_to(struct gd_parser_order *p, enum gd_request until, struct gd_grant_told *told)
+{
+	for (;;) {
+		struct gd_error err = { 0 };
+		if (p->pid == 0 && (p->deaths >= DEATHS_MAX || gd_parser_order_start(p, &err) < 0)) {
+			if (err.code != 0)
+				p->why = err;
+			return false;
+		}
+		int r = serve(p, &p->grant, until, told, &err);
+		if (r == 1)
+			return true;
+		bury_first(p, p->has_subject ? "the Go runtime" : "the target", r, &err);
+		if (until == GD_REQUEST_SUBJECT && p->has_subject)
+			return true; /* an earlier one has told */
+	}
+}
+
+void gd_parser_order_subject(struct gd_parser_order *p)
+{
+	struct gd_grant_told told;
+	if (bring_to(p, GD_REQUEST_SUBJECT, &told) && !p->has_subject) {
+		p->subject = told.subject;
+		p->has_subject = true;
+	}
+}
+
+void gd_parser_order_runtime(struct gd_parser_order *p)
+{
+	struct gd_grant_told told;
+	if (!bring_to(p, GD_REQUEST_RUNTIME, &told)) {
+		p->runtime = (struct gd_request_runtime){ .why = p->why };
+		return;
+	}
+	p->runtime = told.runtime;
+	p->memory.reads += told.runtime.memory.reads;
+	p->memory.bytes += told.runtime.memory.bytes;
+	p->memory.faults += told.runtime.memory.faults;
+	p->grant.asker = GD_ASKER_FORKING;
+}
+
+/* ---- collectors ------------------------------------------------------------------------------- */
+
+/*
+ * The first one tells a number, and may lie: it must be a child of ours that was born after we gave the
+ * order, or somebody else of our children could be ended in its place.
+ */
+static bool is_born_since(const struct gd_parser_order *p, pid_t pid, pid_t packer,
+                          int64_t boottime_ns)
+{
+	char path[32];
+	GD_BUF struct gd_buf text = GD_BUF_INIT(4096);
+	struct gd_stat stat = { 0 };
+	siginfo_t info;
+	long hz = sysconf(_SC_CLK_TCK);
+	if (pid == p->pid || pid == packer || hz <= 0 ||
+	    waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+		return false;
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (gd_io_read_file_at(AT_FDCWD, path, &text, NULL) < 0 ||
+	    gd_stat_parse(text.data, text.len, &stat, NULL) < 0)
+		return false;
+	/* A tick is 10 ms: one more for the one it was born in. */
+	return (int64_t)(stat.start_ticks + 2) * (SECOND / hz) >= boottime_ns;
+}
+
+/* Gives the order and learns the child's pid; 0, or why not. */
+static int order(struct gd_parser_order *p, size_t item, const int fds[2], pid_t packer,
+                 pid_t *ret_pid, struct gd_error *err)
+{
+	const struct gd_order_collect body = { .item = (uint32_t)item };
+	struct gd_grant_told told;
+	struct gd_error why = { 0 };
+	int64_t since = gd_clock_now().boottime_ns;
+	int r = gd_message_send(p->grant.fd, GD_ORDER_COLLECT, 0, &body, sizeof(body), fds, 2,
+	                        &why);
+	if (r == 0)
+		r = serve(p, &p->grant, GD_REQUEST_FORKED, &told, &why);
+	else if (r == -EPIPE)
+		r = 0;
+	if (r == 1 && !is_born_since(p, told.forked.pid, packer, since))
+		r = gd_fail(&why, -EBADMSG, "it names a process that is none of its own");
+	if (r != 1) {
+		bury_first(p, "the Go runtime", r, &why);
+		*err = p->why;
+		return err->code;
+	}
+	*ret_pid = told.forked.pid;
+	return 0;
+}
+
+/* The collector runs; its outcome, or how it ended, then it has been waited for and *pid is 0. */
+static struct gd_outcome attend(struct gd_parser_order *p, const char *name, int fd, pid_t *pid,
+                                struct gd_parser_order_result *ret)
+{
+	struct gd_grant grant = { .target = p->target, .asker = GD_ASKER_COLLECTOR, .fd = fd };
+	struct gd_grant_told told;
+	struct gd_error err = { 0 };
+	int r = serve(p, &grant, GD_REQUEST_DONE, &told, &err);
+	if (r == 1) {
+		ret->torn_reads = told.done.torn_reads;
+		ret->torn_repeated = told.done.torn_repeated;
+		p->memory.reads += told.done.memory.reads;
+		p->memory.bytes += told.done.memory.bytes;
+		p->memory.faults += told.done.memory.faults;
+		return told.done.outcome;
+	}
+	int status = reap(p, *pid, false, r < 0);
+	struct gd_error why = { 0 };
+	if (r < 0 && status >= 0)
+		(void)gd_fail(&why, r, "the reader of %s was ended: %s", name, err.msg);
+	else
+		explain(&why, name, status);
+	*pid = 0;
+	return gd_outcome_of(GD_GRADE_FAILED, &why);
+}
+
+static void run(struct gd_parser_order *p, size_t item, const int ask[2], const int record[2],
+                struct gd_packer_order *packer, struct gd_parser_order_result *ret)
+{
+	const char *name = p->plan->list[item].collector->name;
+	const int given[2] = { ask[1], record[1] };
+	struct gd_error err = { 0 };
+	pid_t pid = 0;
+	int r = gd_packer_order_begin(packer, name, record[0], &err);
+	if (r == 0)
+		r = order(p, item, given, packer->pid, &pid, &err);
+	(void)close(record[0]);
+	(void)close(record[1]);
+	(void)close(ask[1]);
+	ret->outcome = r < 0 ? gd_outcome_of(GD_GRADE_FAILED, &err)
+	                     : attend(p, name, ask[0], &pid, ret);
+	(void)close(ask[0]);
+
+	struct gd_packer_order_ended ended = { .bytes = 0 };
+	struct gd_error left_open = ret->outcome.why;
+	if (left_open.code == 0)
+		(void)gd_fail(&left_open, -EBADMSG, "left open by its reader");
+	r = gd_packer_order_ended(packer, &left_open, &ended, &err);
+	if (pid != 0)
+		(void)reap(p, pid, false, false);
+	ret->bytes = ended.bytes;
+	if (r < 0)
+		ret->outcome = gd_outcome_of(GD_GRADE_FAILED, &err);
+	else if (ended.fault.code != 0)
+		ret->outcome = gd_outcome_worse(gd_outcome_of(ended.bytes > 0 ? GD_GRADE_PARTIAL
+		                                                              : GD_GRADE_FAILED,
+		                                              &ended.fault),
+		                                ret->outcome);
+}
+
+void gd_parser_order_collect(struct gd_parser_order *p, size_t item,
+                             struct gd_packer_order *packer, struct gd_parser_order_result *ret)
+{
+	int ask[2];
+	int record[2];
+	struct gd_error err = { 0 };
+	*ret = (struct gd_parser_order_result){ .outcome = GD_OUTCOME_COMPLETE };
+	if (p->pid == 0)
+		gd_parser_order_runtime(p);
+	if (p->pid == 0) {
+		ret->outcome = gd_outcome_of(GD_GRADE_FAILED, &p->why);
+		return;
+	}
+	int r = pair(ask, &err);
+	if (r == 0) {
+		r = gd_message_pair(record, &err);
+		if (r < 0) {
+			(void)close(ask[0]);
+			(void)close(ask[1]);
+		}
+	}
+	if (r < 0)
+		ret->outcome = gd_outcome_of(GD_GRADE_FAILED, &err);
+	else
+		run(p, item, ask, record, packer, ret);
+}
+
+void gd_parser_order_stop(struct gd_parser_order *p)
+{
+	if (p->pid != 0)
+		(void)kill(p->pid, SIGKILL);
+	gd_parser_order_end(p);
+}
+
+void gd_parser_order_end(struct gd_parser_order *p)
+{
+	/* Its socket's end is the order to leave. */
+	if (p->grant.fd >= 0)
+		(void)close(p->grant.fd);
+	p->grant.fd = -1;
+	if (p->pid != 0)
+		(void)reap(p, p->pid, true, false);
+	p->pid = 0;
+	gd_parser_shared_deinit(&p->shared);
+}

@@ -1,0 +1,70 @@
+#pragma once
+/*
+ * The broker's end of the parser: starts the process that opens the runtime, answers its questions and
+ * its children's, waits for each collector, and ends who is silent, greedy or strange.  What dies costs
+ * its artifacts, never the capture.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "agent/grant.h"
+#include "agent/packer_order.h"
+#include "agent/parser.h"
+#include "agent/plan.h"
+#include "base/error.h"
+#include "base/sink.h"
+#include "target/target.h"
+
+struct gd_parser_order {
+	/* set by the owner */
+	struct gd_target *target;  /* borrowed */
+	const struct gd_plan *plan; /* borrowed */
+	const volatile sig_atomic_t *cancelled; /* borrowed, NULL allowed */
+	uint64_t silent_ns;        /* without a question, a record or a read: it is ended; 0: 10 s */
+
+	/* what is known */
+	bool has_subject;
+	struct gd_request_subject subject;
+	struct gd_request_runtime runtime;
+	struct gd_memory_stats memory; /* of all parsers that told */
+	int64_t cpu_ns;
+	uint64_t peak_rss_bytes; /* the first one's, and that of the largest child beside it */
+
+	/* private */
+	struct gd_parser_shared shared;
+	pid_t pid; /* 0: none */
+	struct gd_grant grant;
+	unsigned deaths;
+	struct gd_error why; /* the last one's */
+	uint64_t peak_first, peak_child;
+	uint64_t progress_seen;
+	int64_t progress_ns;
+};
+#define GD_PARSER_ORDER_INIT                                                                       \
+	((struct gd_parser_order){ .shared.cancelled_fd = -1, .grant.fd = -1 })
+
+/* Forks the first one and returns at once. */
+int gd_parser_order_start(struct gd_parser_order *parser, struct gd_error *err);
+
+/* Until it has said who the target is (has_subject), or as often as makes sense has died. */
+void gd_parser_order_subject(struct gd_parser_order *parser);
+
+/* Until the runtime is open or why it is not is known. */
+void gd_parser_order_runtime(struct gd_parser_order *parser);
+
+struct gd_parser_order_result {
+	struct gd_outcome outcome;
+	uint64_t torn_reads, torn_repeated;
+	uint64_t bytes; /* of its artifacts */
+};
+
+/* Runs one collector of the plan. */
+void gd_parser_order_collect(struct gd_parser_order *parser, size_t item,
+                             struct gd_packer_order *packer, struct gd_parser_order_result *ret);
+
+/* Kills what is left without counting; safe after end and on INIT. */
+void gd_parser_order_stop(struct gd_parser_order *parser);
+
+/* Ends and counts what is left; the figures above are whole afterwards. */
+void gd_parser_order_end(struct gd_parser_order *parser);
