@@ -307,6 +307,11 @@ tests := \
 	tests/test_agent_timeline.c \
 	tests/test_agent_upload.c \
 	tests/test_agent_watched.c \
+	tests/test_agent_watch_cgroup.c \
+	tests/test_agent_watch_discover.c \
+	tests/test_agent_watch_facts.c \
+	tests/test_agent_watch_process.c \
+	tests/test_agent_watch_psi.c \
 	tests/test_agent_watcher.c \
 	tests/test_archive_archive.c \
 	tests/test_archive_extract.c \

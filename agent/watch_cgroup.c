@@ -34,6 +34,7 @@ struct gd_watch_cgroups {
 	int v2_fd, memory_fd, cpu_fd; /* hierarchies; -1: not there */
 	bool memory_v1, cpu_v1;
 	bool pressure;
+	uint64_t machine; /* bytes of memory; 0 unknown */
 	unsigned tick;
 	struct gd_watch_group *groups[BUCKETS];
 	struct gd_watch_place *places[BUCKETS];
@@ -82,6 +83,7 @@ int gd_watch_cgroups_create(const char *cgroup, int proc_fd, bool pressure,
 	cgroups->proc_fd = proc_fd;
 	cgroups->v2_fd = cgroups->memory_fd = cgroups->cpu_fd = -1;
 	cgroups->pressure = pressure;
+	cgroups->machine = gd_watch_place_machine(proc_fd);
 	find_mounts(cgroups, cgroup);
 	*ret = cgroups;
 	return 0;
@@ -224,6 +226,9 @@ static void review_memory(struct gd_watch_cgroups *cgroups, struct gd_watch_grou
 			group->own_events = take_place(cgroups, GD_PLACE_EVENTS, fd, v1, path);
 		do {
 			limit = gd_watch_place_limit(fd, path, v1);
+			/* More than there is limits nothing. */
+			if (cgroups->machine > 0 && limit >= cgroups->machine)
+				limit = 0;
 		} while (limit == 0 && go_up(path));
 	}
 	if (limit == 0) {
@@ -289,9 +294,10 @@ static const char *note_of(struct gd_watch_cgroups *cgroups, const struct gd_wat
 {
 	if (cgroups->v2_fd < 0 && cgroups->memory_fd < 0)
 		return "no cgroup file system: the machine's memory is taken for the limit";
-	if (group->own_events == NULL || group->own_events->events.fds[0] < 0)
-		return "its memory cgroup is the root, not mounted or outside of our view";
-	return "";
+	if (group->own_events == NULL)
+		return "its memory cgroup is outside of our view";
+	bool root = strcmp(group->own_events->path, ".") == 0;
+	return root || group->own_events->events.fds[0] >= 0 ? "" : "no memory controller for it";
 }
 
 int gd_watch_cgroups_get(struct gd_watch_cgroups *cgroups, const char *membership,

@@ -166,7 +166,8 @@ struct gd_watch_known *gd_watch_discover_next(struct gd_watch_discover *discover
 		if (first_look != (known->kind == GD_KNOWN_NEW) || known->kind == GD_KNOWN_NEVER ||
 		    (int32_t)(discover->tick - known->due) < 0)
 			continue;
-		if (*looks == GD_WATCH_LOOKS_PER_TICK) {
+		/* The first time everybody is looked at: who was there already must be known. */
+		if (*looks == GD_WATCH_LOOKS_PER_TICK && discover->tick > 1) {
 			discover->resume = known->pid;
 			return NULL;
 		}

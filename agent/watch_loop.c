@@ -37,6 +37,7 @@ struct loop {
 	const struct gd_watcher_options *options;
 	struct gd_watch_ask ask;
 	int proc_fd;
+	pid_t own_pid, broker_pid;
 	unsigned needs;
 	bool counts_fds, first, lost;
 	unsigned max, n, unwatched, missed;
@@ -97,11 +98,26 @@ static void join_group(struct loop *w, struct slot *slot, const char *membership
 	slot->group = group;
 }
 
+/* Before Linux 6.2 somebody has to count, and it must be the broker. */
+static void count_fds(struct loop *w, struct slot *slot)
+{
+	static uint64_t sockets[GD_WATCH_SOCKETS_MAX];
+	uint64_t n;
+	if (w->counts_fds)
+		return;
+	ssize_t r = gd_watch_ask_sockets(&w->ask, &slot->process.id, sockets,
+	                                 GD_WATCH_SOCKETS_MAX, &n);
+	w->lost = w->lost || r == -EPIPE;
+	if (r >= 0)
+		slot->process.counted = n;
+}
+
 static void review(struct loop *w, struct slot *slot)
 {
 	char path[32];
 	char membership[GD_WATCH_MEMBERSHIP_MAX];
 	gd_watch_process_review(&slot->process, w->proc_fd);
+	count_fds(w, slot);
 	(void)snprintf(path, sizeof(path), "%d/cgroup", slot->process.id.pid);
 	if (gd_watch_file_read(w->proc_fd, path, membership, sizeof(membership)) > 0)
 		join_group(w, slot, membership);
@@ -144,6 +160,7 @@ static int take_slot(struct loop *w, uint32_t service, uint32_t *ret)
 		return r;
 	}
 	gd_watch_process_review(&slot->process, w->proc_fd);
+	count_fds(w, slot);
 	join_group(w, slot, f->membership);
 	*ret = number;
 	return 0;
@@ -153,7 +170,7 @@ static int take_slot(struct loop *w, uint32_t service, uint32_t *ret)
 
 static bool is_ours(const struct loop *w, const struct gd_watch_facts *f)
 {
-	return f->kernel_thread || f->id.pid == getpid() || f->id.pid == getppid() ||
+	return f->kernel_thread || f->id.pid == w->own_pid || f->id.pid == w->broker_pid ||
 	       strncmp(f->unit, "godiag", 6) == 0 || w->lost;
 }
 
@@ -371,9 +388,6 @@ static void look_around(struct loop *w)
 		(void)snprintf(w->note, sizeof(w->note), "%s hides processes of others (hidepid): "
 		               "mount it without, or run the watcher in a group that may see them",
 		               w->options->proc);
-	else if (!w->counts_fds)
-		(void)snprintf(w->note, sizeof(w->note), "this kernel does not count descriptors "
-		               "(Linux 6.2 does): no fds_of_limit");
 }
 
 static bool wants_pressure(const struct gd_policy *policy)
@@ -441,6 +455,7 @@ int gd_watch_loop_run(void *arg)
 	if (w == NULL)
 		return 1;
 	*w = (struct loop){ .options = start->options, .ask = { .fd = start->fd },
+		            .own_pid = getpid(), .broker_pid = getppid(),
 		            .first = true, .finding = -1 };
 	if (begin(w) < 0)
 		return 1;

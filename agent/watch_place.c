@@ -131,6 +131,16 @@ double gd_watch_place_quota(int mount_fd, const char *path, bool v1)
 	return (double)quota_us / (double)period_us;
 }
 
+uint64_t gd_watch_place_machine(int proc_fd)
+{
+	char text[4096];
+	uint64_t total_kib;
+	if (gd_watch_file_read(proc_fd, "meminfo", text, sizeof(text)) <= 0 ||
+	    !gd_watch_file_key(text, "MemTotal:", &total_kib) || total_kib > NO_LIMIT / 1024)
+		return 0;
+	return total_kib * 1024;
+}
+
 /* Inactive file pages go first when memory gets short; looking is dear, so seldom. */
 static void look_at_droppable(struct gd_watch_place *place, uint64_t current)
 {

@@ -65,6 +65,9 @@ void gd_watch_place_read(struct gd_watch_place *place, int64_t monotonic_ns);
 /* Seconds until the limit at the slope of the last minute; NaN when it is not growing. */
 double gd_watch_place_time_to_limit(const struct gd_watch_place *place);
 
+/* MemTotal of the machine; 0 unknown. */
+uint64_t gd_watch_place_machine(int proc_fd);
+
 /* This directory's own memory limit, 0 none; its CPU quota in CPUs, 0 none. */
 uint64_t gd_watch_place_limit(int mount_fd, const char *path, bool v1);
 double gd_watch_place_quota(int mount_fd, const char *path, bool v1);

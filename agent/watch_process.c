@@ -145,8 +145,10 @@ int gd_watch_process_sample(struct gd_watch_process *process, int64_t monotonic_
 	values[GD_METRIC_STATE_D] =
 		process->d_since_ns == 0 ? 0 : (double)(monotonic_ns - process->d_since_ns) / 1e9;
 	struct stat st;
-	if (counts_fds && process->nofile > 0 && process->fds_fd >= 0 &&
-	    fstat(process->fds_fd, &st) == 0)
-		values[GD_METRIC_FDS_OF_LIMIT] = (double)st.st_size / (double)process->nofile;
+	uint64_t fds = process->counted;
+	if (counts_fds && process->fds_fd >= 0 && fstat(process->fds_fd, &st) == 0)
+		fds = (uint64_t)st.st_size;
+	if (fds > 0 && process->nofile > 0)
+		values[GD_METRIC_FDS_OF_LIMIT] = (double)fds / (double)process->nofile;
 	return 0;
 }

@@ -16,6 +16,7 @@ struct gd_watch_process {
 	int fds_fd;          /* O_PATH of /proc/PID/fd; -1 */
 	uint64_t nofile;     /* RLIMIT_NOFILE soft; 0 unknown */
 	double affinity;     /* CPUs it may run on; 0 unknown */
+	uint64_t counted;    /* descriptors, where the kernel does not count them; 0 unknown */
 	bool sampled;        /* the next five are of the sample before */
 	int64_t at_ns;       /* monotonic */
 	uint64_t cpu_ticks, major_faults;

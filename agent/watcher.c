@@ -383,25 +383,38 @@ static struct gd_watcher *allocate(const struct gd_watcher_options *options)
 	return w;
 }
 
+int gd_watcher_adopt(const struct gd_watcher_options *options, int fd, struct gd_watcher **ret,
+                     struct gd_error *err)
+{
+	struct gd_watcher *w = allocate(options);
+	if (w == NULL || fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
+		int code = w == NULL ? -ENOMEM : -errno;
+		if (w != NULL)
+			release(w);
+		(void)close(fd);
+		return gd_fail_errno(err, code, "watcher");
+	}
+	w->fd = fd;
+	*ret = w;
+	return 0;
+}
+
 int gd_watcher_start(const struct gd_watcher_options *options, struct gd_watcher **ret,
                      struct gd_error *err)
 {
 	int pair[2];
-	struct gd_watcher *w = allocate(options);
-	if (w == NULL)
-		return gd_fail_errno(err, -ENOMEM, "watcher");
+	struct gd_watcher *w;
 	int r = gd_message_pair(pair, err);
+	if (r < 0)
+		return r;
+	r = gd_watcher_adopt(options, pair[0], &w, err);
 	if (r < 0) {
-		release(w);
+		(void)close(pair[1]);
 		return r;
 	}
-	w->fd = pair[0];
 	struct gd_watch_start start = { &w->options, pair[1] };
-	if (fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0)
-		r = gd_fail_errno(err, -errno, "fcntl");
-	if (r == 0)
-		r = gd_role_fork(GD_ROLE_WATCHER, &pair[1], 1, gd_watch_loop_run, &start, &w->pid,
-		                 &w->pid_fd, err);
+	r = gd_role_fork(GD_ROLE_WATCHER, &pair[1], 1, gd_watch_loop_run, &start, &w->pid,
+	                 &w->pid_fd, err);
 	(void)close(pair[1]);
 	if (r < 0) {
 		release(w);

@@ -50,6 +50,13 @@ struct gd_watcher;
 
 int gd_watcher_start(const struct gd_watcher_options *options, struct gd_watcher **ret,
                      struct gd_error *err);
+/*
+ * The broker's end alone, on a descriptor of which it takes possession (also on failure): for tests
+ * and fuzzers, which play a watcher that was taken over.
+ */
+int gd_watcher_adopt(const struct gd_watcher_options *options, int fd, struct gd_watcher **ret,
+                     struct gd_error *err);
+
 void gd_watcher_stop(struct gd_watcher *watcher); /* NULL allowed; kills and waits */
 
 int gd_watcher_fd(const struct gd_watcher *watcher); /* poll for reading */
