@@ -103,13 +103,6 @@ void gd_admission_policy(struct gd_admission *admission, const struct gd_policy 
 
 /* ---- deciding ---- */
 
-static void see(struct gd_admission *admission, const struct gd_clock *now)
-{
-	if (now->boottime_ns > admission->now_ns)
-		admission->now_ns = now->boottime_ns;
-	admission->realtime_ns = now->realtime_ns;
-}
-
 static bool copy(char *to, size_t size, const char *from)
 {
 	size_t n = from != NULL ? strlen(from) : 0;
@@ -177,7 +170,7 @@ int gd_admission_decide(struct gd_admission *admission, const struct gd_trigger 
 	struct gd_decision decision;
 	struct gd_error why = { 0 };
 	size_t rule;
-	see(admission, &trigger->now);
+	gd_admission_state_see(admission, &trigger->now);
 	int r = describe(admission, trigger, &capture, err);
 	if (r == 0)
 		r = gd_admission_state_rule(admission, capture.rule, &rule, err);
@@ -202,8 +195,9 @@ int gd_admission_decide(struct gd_admission *admission, const struct gd_trigger 
 
 void gd_admission_flush(struct gd_admission *admission, const struct gd_clock *now)
 {
-	see(admission, now);
-	if (admission->now_ns - admission->flushed_ns >= GD_ADMISSION_FLUSH_NS)
+	gd_admission_state_see(admission, now);
+	int64_t since_ns = admission->now_ns - admission->flushed_ns;
+	if (since_ns >= (admission->dirty ? GD_ADMISSION_FLUSH_NS : GD_ADMISSION_ALIVE_NS))
 		gd_admission_state_flush(admission);
 }
 
@@ -242,7 +236,7 @@ int gd_admission_ended(struct gd_admission *admission, const char *capture_id, b
 	struct gd_admission_capture *capture =
 		gd_admission_history_find(&admission->history, capture_id);
 	size_t rule;
-	see(admission, now);
+	gd_admission_state_see(admission, now);
 	if (capture == NULL)
 		return gd_fail(err, -ENOENT, "no capture %s was admitted", capture_id);
 	if (capture->outcome == GD_ADMISSION_SEALED || capture->outcome == GD_ADMISSION_FAILED)

@@ -113,8 +113,8 @@ int gd_admission_decide(struct gd_admission *admission, const struct gd_trigger 
                         const struct gd_load *load, struct gd_decision *ret,
                         struct gd_error *err);
 
-/* Writes counters that have waited for more than a second; call it about that often.  Failures are
- * not told: it tries again. */
+/* Writes counters that have waited for more than a second, once an hour that time passes; call it
+ * about every second.  Failures are not told: it tries again. */
 void gd_admission_flush(struct gd_admission *admission, const struct gd_clock *now);
 
 /*

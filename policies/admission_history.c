@@ -5,9 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* So that sums of times cannot wrap, whatever the journal says; 73 years. */
-#define AGE_MAX_NS (INT64_C(1) << 61)
-
 void gd_admission_history_deinit(struct gd_admission_history *history)
 {
 	free(history->list);
@@ -64,7 +61,7 @@ void gd_admission_history_trim(struct gd_admission_history *history, int64_t now
 void gd_admission_history_reboot(struct gd_admission_history *history, int64_t last_ns,
                                  int64_t now_ns, int64_t now_realtime_ns)
 {
-	int64_t age_before_ns = AGE_MAX_NS;
+	int64_t age_before_ns = GD_ADMISSION_BOOTTIME_MAX;
 	for (size_t i = 0; i < history->n; i++) {
 		struct gd_admission_capture *capture = &history->list[i];
 		int64_t age_ns = now_realtime_ns - capture->realtime_ns;
@@ -73,7 +70,7 @@ void gd_admission_history_reboot(struct gd_admission_history *history, int64_t l
 		if (age_ns < 0)
 			age_ns = 0;
 		if (age_ns > age_before_ns)
-			age_ns = age_before_ns; /* AGE_MAX_NS at most */
+			age_ns = age_before_ns;
 		age_before_ns = age_ns;
 		capture->at_ns = now_ns - age_ns;
 		if (capture->subject.pid > 0)

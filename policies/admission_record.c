@@ -10,8 +10,6 @@
 #include "policies/journal_file.h"
 
 #define WORDS_MAX 16
-/* So that sums of times cannot wrap: 73 years up or down. */
-#define TIME_MAX (INT64_C(1) << 61)
 
 static const char letters[GD_ADMISSION_KINDS] = {
 	[GD_ADMISSION_IS_VERSION] = 'V',  [GD_ADMISSION_IS_BOOT] = 'B',
@@ -173,20 +171,30 @@ static bool u64_of(const char *word, uint64_t *ret)
 	return gd_text_u64(word, &end, 10, ret) && *end == '\0';
 }
 
-static bool i64_of(const char *word, int64_t *ret)
+static bool i64_of(const char *word, int64_t max, int64_t *ret)
 {
 	uint64_t value;
 	bool minus = word[0] == '-';
-	if (!u64_of(word + minus, &value) || value > TIME_MAX)
+	if (!u64_of(word + minus, &value) || value > (uint64_t)max)
 		return false;
 	*ret = minus ? -(int64_t)value : (int64_t)value;
 	return true;
 }
 
+static bool boottime_of(const char *word, int64_t *ret)
+{
+	return i64_of(word, GD_ADMISSION_BOOTTIME_MAX, ret);
+}
+
+static bool realtime_of(const char *word, int64_t *ret)
+{
+	return i64_of(word, GD_ADMISSION_REALTIME_MAX, ret) && *ret >= 0;
+}
+
 static bool pid_of(const char *word, int32_t *ret)
 {
 	int64_t value;
-	if (!i64_of(word, &value) || value < -1 || value > INT32_MAX)
+	if (!i64_of(word, INT32_MAX, &value) || value < -1)
 		return false;
 	*ret = (int32_t)value;
 	return true;
@@ -217,7 +225,8 @@ static bool verdict_of(char *word, struct gd_admission_count *count)
 
 static bool admitted_of(char **word, struct gd_admission_capture *capture)
 {
-	return i64_of(word[0], &capture->at_ns) && i64_of(word[1], &capture->realtime_ns) &&
+	return boottime_of(word[0], &capture->at_ns) &&
+	       realtime_of(word[1], &capture->realtime_ns) &&
 	       text_of(word[2], capture->id, sizeof(capture->id)) && capture->id[0] != '\0' &&
 	       text_of(word[3], capture->rule, sizeof(capture->rule)) &&
 	       text_of(word[4], capture->service, sizeof(capture->service)) &&
@@ -237,12 +246,12 @@ static bool body_of(char **word, size_t n, struct gd_admission_record *record)
 		return n == 1 && u64_of(word[0], &record->n) && record->n == GD_ADMISSION_VERSION;
 	case GD_ADMISSION_IS_BOOT:
 		return n == 3 && text_of(word[0], record->boot, sizeof(record->boot)) &&
-		       i64_of(word[1], &record->boottime_ns) && record->boottime_ns >= 0 &&
-		       i64_of(word[2], &record->realtime_ns);
+		       boottime_of(word[1], &record->boottime_ns) && record->boottime_ns >= 0 &&
+		       realtime_of(word[2], &record->realtime_ns);
 	case GD_ADMISSION_IS_ADMITTED:
 		return n == 9 && admitted_of(word, capture);
 	case GD_ADMISSION_IS_ENDED:
-		return n == 5 && i64_of(word[0], &record->boottime_ns) &&
+		return n == 5 && boottime_of(word[0], &record->boottime_ns) &&
 		       text_of(word[1], capture->id, sizeof(capture->id)) &&
 		       outcome_of(word[2], &capture->outcome) && u64_of(word[3], &capture->bytes) &&
 		       u64_of(word[4], &capture->pause_ns);

@@ -79,6 +79,23 @@ void gd_admission_state_count(struct gd_admission *admission, size_t rule, enum 
 	admission->dirty = true;
 }
 
+/* ---- time ---- */
+
+static int64_t within(int64_t value, int64_t max)
+{
+	if (value < 0)
+		return 0;
+	return value < max ? value : max;
+}
+
+void gd_admission_state_see(struct gd_admission *admission, const struct gd_clock *now)
+{
+	int64_t now_ns = within(now->boottime_ns, GD_ADMISSION_BOOTTIME_MAX);
+	if (now_ns > admission->now_ns)
+		admission->now_ns = now_ns;
+	admission->realtime_ns = within(now->realtime_ns, GD_ADMISSION_REALTIME_MAX);
+}
+
 /* ---- reading ---- */
 
 static int read_admitted(struct gd_admission *admission, const struct gd_admission_capture *capture)
@@ -239,19 +256,24 @@ static void put_rule(const struct gd_admission *admission, size_t i, struct gd_b
 		gd_admission_record_put(&record, lines);
 }
 
-static void put_everything(struct gd_admission *admission, struct gd_buf *lines)
+static void put_boot(const struct gd_admission *admission, struct gd_buf *lines)
 {
-	struct gd_admission_record record = { .kind = GD_ADMISSION_IS_VERSION,
-		                              .n = GD_ADMISSION_VERSION,
+	struct gd_admission_record record = { .kind = GD_ADMISSION_IS_BOOT,
 		                              .boottime_ns = admission->now_ns,
 		                              .realtime_ns = admission->realtime_ns };
 	(void)snprintf(record.boot, sizeof(record.boot), "%s", admission->boot);
+	gd_admission_record_put(&record, lines);
+}
+
+static void put_everything(struct gd_admission *admission, struct gd_buf *lines)
+{
+	const struct gd_admission_record version = { .kind = GD_ADMISSION_IS_VERSION,
+		                                     .n = GD_ADMISSION_VERSION };
 	if (admission->policy != NULL)
 		gd_admission_history_trim(&admission->history, admission->now_ns,
 		                          keep_ns(admission->policy));
-	gd_admission_record_put(&record, lines);
-	record.kind = GD_ADMISSION_IS_BOOT;
-	gd_admission_record_put(&record, lines);
+	gd_admission_record_put(&version, lines);
+	put_boot(admission, lines);
 	for (size_t i = 0; i < admission->history.n; i++)
 		put_capture(admission, &admission->history.list[i], lines);
 	for (size_t i = 0; i < admission->n_rules; i++)
@@ -304,8 +326,7 @@ int gd_admission_state_write(struct gd_admission *admission, const struct gd_buf
 void gd_admission_state_flush(struct gd_admission *admission)
 {
 	GD_BUF struct gd_buf lines = GD_BUF_INIT(LINES_MAX);
-	if (!admission->dirty)
-		return;
+	put_boot(admission, &lines);
 	for (size_t i = 0; i < admission->n_rules; i++) {
 		struct gd_admission_record record = { .kind = GD_ADMISSION_IS_COUNT,
 			                              .count = admission->counts[i] };
@@ -351,8 +372,9 @@ int gd_admission_state_open(struct gd_admission *admission, const char *dir, con
 	if (admission->failed < 0)
 		return gd_fail_errno(err, admission->failed, "%s/%s", dir, NAME);
 	bool another = strcmp(boot, admission->boot) != 0 || boot[0] == '\0';
-	enter_boot(admission, boot, now->boottime_ns, now->realtime_ns);
-	admission->realtime_ns = now->realtime_ns;
+	enter_boot(admission, boot, within(now->boottime_ns, GD_ADMISSION_BOOTTIME_MAX),
+	           within(now->realtime_ns, GD_ADMISSION_REALTIME_MAX));
+	gd_admission_state_see(admission, now);
 	admission->flushed_ns = admission->now_ns - GD_ADMISSION_FLUSH_NS;
 	admission->compact_bytes = COMPACT_MIN;
 	admission->stale = lose_open_captures(admission) || another || found.damaged > 0;

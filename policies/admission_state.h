@@ -32,13 +32,17 @@ struct gd_admission {
 };
 
 #define GD_ADMISSION_RULES_MAX (2 * GD_POLICY_RULES_MAX)
-#define GD_ADMISSION_FLUSH_NS 1000000000
+#define GD_ADMISSION_FLUSH_NS INT64_C(1000000000)
+#define GD_ADMISSION_ALIVE_NS (3600 * INT64_C(1000000000)) /* when nothing happens */
 
 /* Reads everything, in the present boot's time afterwards. */
 int gd_admission_state_open(struct gd_admission *admission, const char *dir, const char *boot,
                             const struct gd_clock *now, struct gd_journal_file_found *ret_found,
                             struct gd_error *err);
 void gd_admission_state_deinit(struct gd_admission *admission);
+
+/* It is now so late. */
+void gd_admission_state_see(struct gd_admission *admission, const struct gd_clock *now);
 
 /* The index of a rule by name, made when it is new; names nobody uses any more make room. */
 int gd_admission_state_rule(struct gd_admission *admission, const char *name, size_t *ret,
@@ -51,5 +55,6 @@ void gd_admission_state_count(struct gd_admission *admission, size_t rule, enum 
 int gd_admission_state_write(struct gd_admission *admission, const struct gd_buf *lines, bool sync,
                              struct gd_error *err);
 
-/* Writes counters that moved. */
+/* Writes counters that moved, and how late it is: what the age of captures will be known by after a
+ * reboot, when the wall clock is of no use. */
 void gd_admission_state_flush(struct gd_admission *admission);
