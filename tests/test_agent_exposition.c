@@ -52,6 +52,46 @@ static void series_of_one_histogram_are_added_up(void **state)
 	check_service();
 }
 
+#define BUCKET \
+	"http_request_duration_seconds_bucket{code=\"200\",path=\"/odd\\\"\\\\{le=\\\"9\\\"}\",le="
+
+/* One series of what client_golang 1.20.5 answers to who takes OpenMetrics, word by word. */
+static const char client_golang[] =
+	"go_gc_duration_seconds{quantile=\"0.5\"} 0.0\n"
+	"# HELP go_threads Number of OS threads created.\n"
+	"# TYPE go_threads gauge\n"
+	"go_threads 6.0\n"
+	"# TYPE http_request_duration_seconds histogram\n"
+	BUCKET "\"0.005\"} 0\n"
+	BUCKET "\"0.01\"} 0\n"
+	BUCKET "\"0.025\"} 50"
+	" # {trace_id=\"c6\"} 0.02 1.7952044535921369e+09\n"
+	BUCKET "\"0.05\"} 50\n"
+	BUCKET "\"0.1\"} 50\n"
+	BUCKET "\"0.25\"} 50\n"
+	BUCKET "\"0.5\"} 50\n"
+	BUCKET "\"1.0\"} 50\n"
+	BUCKET "\"2.5\"} 50\n"
+	BUCKET "\"5.0\"} 50\n"
+	BUCKET "\"10.0\"} 50\n"
+	BUCKET "\"+Inf\"} 50\n"
+	"http_request_duration_seconds_count{code=\"200\",path=\"/odd\\\"\\\\{le=\\\"9\\\"}\"} 50\n"
+	"# EOF\n";
+
+static void exemplars_and_odd_labels_of_a_real_service_are_read(void **state)
+{
+	struct gd_error err = { 0 };
+	(void)state;
+	assert_ok(read_text("http_request_duration_seconds", client_golang, &err), &err);
+	assert_int_equal(e.bad, 0);
+	assert_int_equal(e.buckets.n, 12);
+	assert_true(e.buckets.list[0].le == 0.005 && e.buckets.list[0].count == 0);
+	assert_true(e.buckets.list[2].le == 0.025 && e.buckets.list[2].count == 50);
+	assert_true(isinf(e.buckets.list[11].le) && e.buckets.list[11].count == 50);
+	double p99 = gd_exposition_quantile(&e.buckets, 0.99);
+	assert_true(p99 > 0.024 && p99 <= 0.025);
+}
+
 static void it_does_not_matter_where_pieces_end(void **state)
 {
 	struct gd_error err = { 0 };
@@ -217,6 +257,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		test_case(series_of_one_histogram_are_added_up),
+		test_case(exemplars_and_odd_labels_of_a_real_service_are_read),
 		test_case(it_does_not_matter_where_pieces_end),
 		test_case(all_forms_of_a_line_are_read),
 		test_case(what_is_not_a_bucket_is_counted_and_left_out),
