@@ -18,6 +18,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "agent/role.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
@@ -242,15 +243,18 @@ static int begin(struct gd_agent *agent, struct gd_error *err)
 	if (r == 0)
 		r = gd_engine_create(agent->policy, gd_agent_fired, agent, &agent->engine, err);
 	if (r == 0)
-		r = open_state(agent, err);
-	if (r == 0)
 		r = gd_loop_init(&agent->loop, err);
 	if (r == 0)
 		r = open_signals(agent, err);
 	if (r == 0)
 		r = open_timer(agent, err);
+	/* Sockets are given to groups, which may want a capability that nothing later wants. */
 	if (r == 0)
 		r = open_sockets(agent, err);
+	if (r == 0)
+		r = gd_role_enter(GD_ROLE_BROKER, NULL, 0, NULL, err);
+	if (r == 0)
+		r = open_state(agent, err);
 	return r;
 }
 

@@ -65,6 +65,14 @@ static void prepare_signals(uint64_t deadline_ns)
 	(void)setitimer(ITIMER_REAL, &timer, NULL);
 }
 
+/* Sockets, journals and their locks are the agent's. */
+static void close_others(int keep_fd)
+{
+	if (keep_fd > 3)
+		(void)close_range(3, (unsigned)keep_fd - 1, 0);
+	(void)close_range((unsigned)keep_fd + 1, ~0u, 0);
+}
+
 static size_t put_labels(const struct gd_operation *o, struct gd_label labels[4])
 {
 	const struct {
@@ -96,6 +104,7 @@ static int run(void *arg)
 	GD_BUF struct gd_buf timeline = GD_BUF_INIT(TIMELINE_TEXT_MAX);
 	size_t n = 0;
 
+	close_others(job->result_fd);
 	prepare_signals(o->deadline_ns);
 	gd_log_set_id(o->id);
 	if (gd_plan_make(o->profile, NULL, NULL, &plan, &err) < 0)
@@ -147,9 +156,8 @@ int gd_run_start(const struct gd_operation *operation, const struct gd_timeline 
 	if (r < 0)
 		return r;
 	struct job job = { operation, timeline, ready, pair[1] };
-	const int keep[] = { STDERR_FILENO, pair[1] };
 	struct gd_run started = { .pid_fd = -1, .result_fd = pair[0] };
-	r = gd_role_fork(GD_ROLE_BROKER, keep, 2, run, &job, &started.pid, &started.pid_fd, err);
+	r = gd_role_fork(GD_ROLE_BROKER, NULL, 0, run, &job, &started.pid, &started.pid_fd, err);
 	(void)close(pair[1]);
 	if (r < 0) {
 		(void)close(pair[0]);
