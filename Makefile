@@ -306,12 +306,12 @@ tests := \
 	tests/test_agent_scraper.c \
 	tests/test_agent_timeline.c \
 	tests/test_agent_upload.c \
-	tests/test_agent_watched.c \
 	tests/test_agent_watch_cgroup.c \
 	tests/test_agent_watch_discover.c \
 	tests/test_agent_watch_facts.c \
 	tests/test_agent_watch_process.c \
 	tests/test_agent_watch_psi.c \
+	tests/test_agent_watched.c \
 	tests/test_agent_watcher.c \
 	tests/test_archive_archive.c \
 	tests/test_archive_extract.c \
@@ -383,6 +383,7 @@ tests := \
 	tests/test_policies_admission.c \
 	tests/test_policies_document.c \
 	tests/test_policies_engine.c \
+	tests/test_policies_faults.c \
 	tests/test_policies_match.c \
 	tests/test_policies_metric.c \
 	tests/test_policies_policy.c \
@@ -412,7 +413,8 @@ fault_tests := \
 	tests/test_base_buf.c \
 	tests/test_base_io.c \
 	tests/test_collectors_goroutines_faults.c \
-	tests/test_policies_admission.c
+	tests/test_policies_admission.c \
+	tests/test_policies_faults.c
 
 # What tests are linked with.
 harness := tests/test.c tests/victim.c
@@ -436,11 +438,15 @@ shared := tests/archives.c tests/fault.c tests/hook_world.c tests/s3_server.c te
 
 # Scripts around the real programs: exit 0 passed, 77 skipped.
 integration := \
+	tests/integration/alert.sh \
 	tests/integration/archive_by_hand.sh \
 	tests/integration/archive_damage.sh \
 	tests/integration/demo.sh \
+	tests/integration/demo_alert.sh \
 	tests/integration/install.sh \
 	tests/integration/kill.sh \
+	tests/integration/soak.sh \
+	tests/integration/storm.sh \
 	tests/integration/units.sh
 
 # Programs with a known state for tests to look at: tests/victims/<name>.c, and tests/victims/<name>/
@@ -473,6 +479,7 @@ go_tests := \
 
 # tests/fuzz/fuzz_<name>.c, its inputs in tests/fuzz/corpus/<name>/
 fuzzers := \
+	admission_journal \
 	archive \
 	build_id \
 	buildinfo \
@@ -488,9 +495,12 @@ fuzzers := \
 	proc_text \
 	profile \
 	redact \
+	replay \
 	scheduler \
 	stat \
-	timeline
+	timeline \
+	watch_text \
+	watch_wire
 
 # The same binary's other names, where they go, and what systemd starts.
 names := godiag-capture godiag-hook godiag-upload
@@ -824,7 +834,7 @@ $(out)/tests/fuzz/libfuzzer_%: $(out)/tests/fuzz/fuzz_%.o $(out)/libgodiag.a
 demo:
 	@PID='$(PID)' BUILD='$(BUILD)' MAKE='$(MAKE)' bash tests/demo/run.sh
 demo-alert:
-	@BUILD='$(BUILD)' MAKE='$(MAKE)' bash tests/demo/alert.sh
+	@BUILD='$(BUILD)' VICTIMS='$(VICTIMS)' MAKE='$(MAKE)' bash tests/demo/alert.sh
 
 # What make check does with 60 captures.
 SOAK ?= 2000

@@ -53,7 +53,7 @@ agent_token() { # DIR NAME
 
 # The hook, with DIR/hook.tokens; it listens where the policy says.
 agent_hook() { # DIR
-	"$BUILD/godiag-hook" --run "$1/run" --tokens "$1/hook.tokens" \
+	"$BUILD/godiag-hook" --agent "$1/run/hook" --tokens "$1/hook.tokens" \
 		</dev/null >>"$1/hook.log" 2>&1 &
 	echo $! >"$1/hook.pid"
 	agent_await "$1" 5 .hook || {
@@ -63,8 +63,11 @@ agent_hook() { # DIR
 	}
 }
 
+# Without the package there is no account for it, and as nobody it could neither come back to an agent
+# that was restarted nor write into a store of root's: it stays uid 0, without root's capabilities.
 agent_upload() { # DIR
-	"$BUILD/godiag-upload" --run "$1/run" </dev/null >>"$1/upload.log" 2>&1 &
+	setpriv --bounding-set=-setuid,-setgid "$BUILD/godiag-upload" --agent "$1/run/upload" \
+		</dev/null >>"$1/upload.log" 2>&1 &
 	echo $! >"$1/upload.pid"
 	agent_await "$1" 5 .uploader || {
 		echo "the uploader did not connect:"
