@@ -300,7 +300,10 @@ tests := \
 	tests/test_agent_control.c \
 	tests/test_agent_exposition.c \
 	tests/test_agent_hook.c \
+	tests/test_agent_hook_alerts.c \
 	tests/test_agent_hook_attack.c \
+	tests/test_agent_hook_auth.c \
+	tests/test_agent_hook_peer.c \
 	tests/test_agent_operations.c \
 	tests/test_agent_role.c \
 	tests/test_agent_scraper.c \
@@ -387,6 +390,7 @@ tests := \
 	tests/test_policies_match.c \
 	tests/test_policies_metric.c \
 	tests/test_policies_policy.c \
+	tests/test_policies_replay.c \
 	tests/test_report_groups.c \
 	tests/test_report_heap.c \
 	tests/test_report_scan.c \
@@ -488,6 +492,10 @@ fuzzers := \
 	globals \
 	goroutine_lines \
 	goroutines \
+	hook_alerts \
+	hook_auth \
+	hook_head \
+	hook_peer \
 	manifest \
 	maps \
 	pclntab \
