@@ -54,18 +54,22 @@ int gd_gauges_at_check(const struct gd_gauges_at *at, struct gd_error *err)
 	return 0;
 }
 
-/* A release without a row: do both ways to count agree?  The process runs on, so nearly. */
+/* Do both ways to count goroutines agree?  The process runs on, so nearly, and in one of a few tries. */
 static bool counts_right(struct gd_go *go, const struct gd_gauges_at *at)
 {
-	struct gd_gauges gauges;
-	GD_SCHEDULER struct gd_scheduler walked = { 0 };
-	if (gd_gauges_read(go->memory, at, &gauges, NULL) < 0 ||
-	    (gauges.has & GD_GAUGES_GOROUTINES) == 0 ||
-	    gd_scheduler_read(go, &walked, NULL) < 0)
-		return false;
-	uint64_t a = gauges.goroutines;
-	uint64_t b = walked.goroutines;
-	return (a > b ? a - b : b - a) <= 64 + b / 4;
+	for (unsigned i = 0; i < READINGS_MAX; i++) {
+		struct gd_gauges gauges;
+		GD_SCHEDULER struct gd_scheduler walked = { 0 };
+		if (gd_gauges_read(go->memory, at, &gauges, NULL) < 0 ||
+		    (gauges.has & GD_GAUGES_GOROUTINES) == 0 ||
+		    gd_scheduler_read(go, &walked, NULL) < 0)
+			return false;
+		uint64_t a = gauges.goroutines;
+		uint64_t b = walked.goroutines;
+		if ((a > b ? a - b : b - a) <= 4 + b / 4)
+			return true;
+	}
+	return false;
 }
 
 int gd_gauges_find(struct gd_go *go, struct gd_gauges_at *ret, struct gd_error *err)
@@ -87,6 +91,7 @@ int gd_gauges_find(struct gd_go *go, struct gd_gauges_at *ret, struct gd_error *
 	int r = gd_gauges_at_check(&at, err);
 	if (r < 0)
 		return r;
+	/* A release without a row of its own: these fields do not prove themselves. */
 	if (go->layout.trust == GD_LAYOUT_CALIBRATED && !counts_right(go, &at))
 		at.layout.sched_gfree = GD_ABSENT;
 	*ret = at;
@@ -315,7 +320,8 @@ int gd_gauges_read(struct gd_memory *memory, const struct gd_gauges_at *at, stru
 		int e = parts[i](&r, &err);
 		if (e == 0)
 			continue;
-		if (first.code == 0)
+		/* What only moved is there the next time: nothing to tell. */
+		if (first.code == 0 && e != -EAGAIN)
 			first = err;
 		if (e == -ESRCH)
 			break;

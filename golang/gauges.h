@@ -59,7 +59,7 @@ struct gd_gauges {
 /*
  * One reading; each number is right for its own instant.  -ESRCH: the target is gone; -EFAULT and
  * others: nothing at all could be read.  With `has` short of GD_GAUGES_ALL *why, when not NULL,
- * tells the first reason.
+ * tells the first reason that lasts; else it is left alone.
  */
 int gd_gauges_read(struct gd_memory *memory, const struct gd_gauges_at *at, struct gd_gauges *ret,
                    struct gd_error *why);
