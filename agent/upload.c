@@ -121,10 +121,15 @@ static void pet_watchdog(struct uploader *u)
  * Entered as soon as the broker has said where things go, because a directory has to be opened up in
  * the walls; until then nobody but the broker was listened to.
  */
-static int enter_jail(struct uploader *u, const char *url, struct gd_error *err)
+static int enter_jail(struct uploader *u, const char *url, int archive_fd, struct gd_error *err)
 {
 	struct gd_role_gaps gaps = { .text = "" };
-	const int keep[] = { STDERR_FILENO, u->fd, stop_pipe[0], stop_pipe[1], u->notify_fd };
+	int keep[6] = { STDERR_FILENO, u->fd, stop_pipe[0], stop_pipe[1] };
+	size_t n_keep = 4;
+	if (u->notify_fd >= 0)
+		keep[n_keep++] = u->notify_fd;
+	if (archive_fd >= 0)
+		keep[n_keep++] = archive_fd;
 	if (strncmp(url, "file://", 7) == 0) {
 		(void)snprintf(u->store, sizeof(u->store), "%s", url + 7);
 		if (mkdir(u->store, 0700) < 0 && errno != EEXIST)
@@ -135,8 +140,7 @@ static int enter_jail(struct uploader *u, const char *url, struct gd_error *err)
 	u->jailed = true;
 	if (!u->options->jail)
 		return 0;
-	int r = gd_role_enter(GD_ROLE_UPLOADER, keep,
-	                      sizeof(keep) / sizeof(*keep) - (u->notify_fd < 0), &gaps, err);
+	int r = gd_role_enter(GD_ROLE_UPLOADER, keep, n_keep, &gaps, err);
 	if (r == 0 && gaps.text[0] != '\0')
 		gd_log(GD_LOG_WARNING, "weaker jail: %s", gaps.text);
 	return r;
@@ -213,7 +217,7 @@ static int upload(struct uploader *u, uint32_t seq, const struct gd_upload_give 
 	struct gd_upload_trouble trouble;
 	struct gd_error why = { 0 };
 	if (!u->jailed) {
-		int r = enter_jail(u, give->url, err);
+		int r = enter_jail(u, give->url, fd, err);
 		if (r < 0) {
 			stopped = 1; /* half jailed is nothing to go on with */
 			return r;
@@ -278,7 +282,7 @@ static int on_idle(struct uploader *u, const struct gd_upload_idle *idle, struct
 		return gd_fail(err, -EBADMSG, "the agent's answer makes no sense");
 	if (u->jailed || idle->url[0] == '\0')
 		return 0;
-	int r = enter_jail(u, idle->url, err);
+	int r = enter_jail(u, idle->url, -1, err);
 	if (r < 0)
 		stopped = 1;
 	return r;
@@ -378,7 +382,8 @@ static int run(struct uploader *u)
 		int r = turn(u, &err);
 		if (r == 0)
 			continue;
-		gd_log(stopped ? GD_LOG_ERROR : GD_LOG_WARNING, "%s", err.msg);
+		gd_log(stopped ? GD_LOG_ERROR : GD_LOG_WARNING, "%s",
+		       r == -EPIPE ? "the agent has gone; waiting for it" : err.msg);
 		status = stopped ? GD_EXIT_USAGE : status;
 		disconnect(u);
 	}

@@ -50,26 +50,21 @@ static void wait_for_port(int port)
 	fail_msg("nothing listens on port %d after 10 s", port);
 }
 
-struct s3_server s3_server_versitygw(void)
+static const char *versitygw(void)
 {
 	const char *program = getenv("GODIAG_TEST_VERSITYGW");
-	if (program == NULL || access(program, X_OK) < 0)
-		program = victim_path("versitygw");
-	if (access(program, X_OK) < 0)
-		test_skip("versitygw was not built (needs Go 1.25 or newer): no S3 server that "
-		          "verifies signatures");
-	struct s3_server server = { .pid = -1 };
-	(void)close(loopback_socket(&server.port)); /* free a moment ago, good enough here */
-	const char *root = test_path("s3");
-	assert_int_equal(mkdir(root, 0700), 0);
-	assert_int_equal(mkdir(test_path("s3/evidence"), 0700), 0);
-	char listen_at[32];
-	(void)snprintf(listen_at, sizeof(listen_at), "127.0.0.1:%d", server.port);
-	root = test_path("s3");
+	return program != NULL && access(program, X_OK) == 0 ? program : victim_path("versitygw");
+}
 
-	server.pid = fork();
-	assert_true(server.pid >= 0);
-	if (server.pid == 0) {
+static void start_versitygw(struct s3_server *server)
+{
+	const char *program = versitygw();
+	const char *root = test_path("s3");
+	char listen_at[32];
+	(void)snprintf(listen_at, sizeof(listen_at), "127.0.0.1:%d", server->port);
+	server->pid = fork();
+	assert_true(server->pid >= 0);
+	if (server->pid == 0) {
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		int null = open("/dev/null", O_RDWR);
 		(void)dup2(null, 0);
@@ -80,7 +75,28 @@ struct s3_server s3_server_versitygw(void)
 		(void)execl(program, "versitygw", "--port", listen_at, "posix", root, (char *)NULL);
 		_exit(127);
 	}
-	wait_for_port(server.port);
+	wait_for_port(server->port);
+}
+
+void s3_server_restart(struct s3_server *server)
+{
+	if (server->pid > 0)
+		s3_server_stop(server);
+	start_versitygw(server);
+}
+
+struct s3_server s3_server_versitygw(void)
+{
+	const char *program = versitygw();
+	if (access(program, X_OK) < 0)
+		test_skip("versitygw was not built (needs Go 1.25 or newer): no S3 server that "
+		          "verifies signatures");
+	struct s3_server server = { .pid = -1 };
+	(void)close(loopback_socket(&server.port)); /* free a moment ago, good enough here */
+	const char *root = test_path("s3");
+	assert_int_equal(mkdir(root, 0700), 0);
+	assert_int_equal(mkdir(test_path("s3/evidence"), 0700), 0);
+	start_versitygw(&server);
 	(void)setenv("AWS_ACCESS_KEY_ID", "godiagtest", 1);
 	(void)setenv("AWS_SECRET_ACCESS_KEY", "godiag/test+secret", 1);
 	(void)unsetenv("AWS_SESSION_TOKEN");
@@ -126,6 +142,8 @@ struct s3_server s3_server_canned(const char *const *answers, size_t n)
 		for (size_t i = 0;; i += i + 1 < n) {
 			int fd = accept(listening, NULL, NULL);
 			read_request(fd);
+			if (strcmp(answers[i], S3_SILENCE) == 0)
+				(void)pause();
 			ssize_t w = write(fd, answers[i], strlen(answers[i]));
 			(void)w;
 			(void)shutdown(fd, SHUT_RDWR);

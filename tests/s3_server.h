@@ -16,10 +16,14 @@ struct s3_server {
  */
 struct s3_server s3_server_versitygw(void);
 
+/* Killed, or killed a while ago: the same one again, on the same port and directory. */
+void s3_server_restart(struct s3_server *server);
+
 /*
  * Answers connection after connection with the given texts (whole HTTP answers), the last one
- * for ever, after having read the request and its body.
+ * for ever, after having read the request and its body.  S3_SILENCE: reads, and says nothing more.
  */
+#define S3_SILENCE "(silence)"
 struct s3_server s3_server_canned(const char *const *answers, size_t n);
 
 void s3_server_stop(struct s3_server *server);
