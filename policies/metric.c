@@ -69,14 +69,15 @@ const struct gd_metric_info gd_metrics[GD_METRICS] = {
 
 int gd_metric_find(const char *name, enum gd_metric *ret, struct gd_error *err)
 {
-	struct gd_nearest nearest = GD_NEAREST(name);
 	for (size_t i = 0; i < GD_METRICS; i++) {
 		if (strcmp(gd_metrics[i].name, name) == 0) {
 			*ret = (enum gd_metric)i;
 			return 0;
 		}
-		gd_nearest_offer(&nearest, gd_metrics[i].name);
 	}
+	struct gd_nearest nearest = GD_NEAREST(name);
+	for (size_t i = 0; i < GD_METRICS; i++)
+		gd_nearest_offer(&nearest, gd_metrics[i].name);
 	char hint[GD_NEAREST_HINT];
 	return gd_fail(err, -ENOENT, "unknown metric \"%.60s\"%s", name,
 	               nearest.best != NULL ? gd_nearest_hint(hint, &nearest)

@@ -51,8 +51,8 @@ void gd_policy_free(struct gd_policy *policy)
 		free_service(&policy->services[i]);
 	for (size_t i = 0; i < policy->n_rules; i++)
 		free_rule(&policy->rules[i]);
-	for (size_t i = 0; policy->files != NULL && policy->files[i] != NULL; i++)
-		free(policy->files[i]);
+	for (char **file = policy->files; file != NULL && *file != NULL; file++)
+		free(*file);
 	free(policy->files);
 	free(policy->services);
 	free(policy->rules);
@@ -108,11 +108,14 @@ static int make_policy(const struct gd_policy_files *files, struct gd_policy **r
 		.free_ratio = 0.15,
 	};
 	policy->hook.listen = strdup(HOOK_LISTEN);
-	policy->files = calloc(files->n + 1, sizeof(*policy->files));
+	policy->files = malloc((files->n + 1) * sizeof(*policy->files));
+	if (policy->files != NULL)
+		policy->files[0] = NULL;
 	if (policy->hook.listen == NULL || policy->files == NULL)
 		return gd_fail(err, -ENOMEM, "no memory for a policy");
 	for (size_t i = 0; i < files->n; i++) {
 		policy->files[i] = strdup(files->list[i].path);
+		policy->files[i + 1] = NULL;
 		if (policy->files[i] == NULL)
 			return gd_fail(err, -ENOMEM, "no memory for a policy");
 	}

@@ -36,6 +36,10 @@ static void check_owner(const char *path, const struct stat *st, struct gd_findi
 	if ((st->st_mode & S_IWOTH) != 0 && !safe_folder)
 		complain(findings, path,
 		         "everybody may write it, and so have any memory captured; chmod o-w");
+	else if ((st->st_mode & S_IWGRP) != 0 && st->st_gid != 0 && st->st_gid != getegid())
+		gd_findings_add(findings, GD_SEVERITY_WARNING, path, 0, 0,
+		                "group %u may write it, and so have any memory captured",
+		                (unsigned)st->st_gid);
 }
 
 /* Links are followed: that is how configuration is mounted into containers. */

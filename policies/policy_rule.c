@@ -42,27 +42,32 @@ static void read_profile(struct gd_policy_reader *reader, const struct gd_node *
 	                                            : "; profiles are light, standard and full");
 }
 
+static void unknown_service(struct gd_policy_reader *reader, const struct gd_node *node)
+{
+	char hint[GD_NEAREST_HINT];
+	struct gd_nearest nearest = GD_NEAREST(node->text);
+	for (size_t i = 0; i < reader->policy->n_services; i++)
+		if (reader->policy->services[i].name[0] != '\0')
+			gd_nearest_offer(&nearest, reader->policy->services[i].name);
+	gd_policy_reader_error(reader, node, "unknown service \"%.60s\"%s", node->text,
+	                       gd_nearest_hint(hint, &nearest));
+}
+
 /* All services of all files are known by now. */
 static void read_service_name(struct gd_policy_reader *reader, const struct gd_node *node,
                               void *field)
 {
 	const char *text = gd_policy_reader_text(reader, node, "the name of a service");
-	char hint[GD_NEAREST_HINT];
 	if (text == NULL)
 		return;
-	struct gd_nearest nearest = GD_NEAREST(text);
 	for (size_t i = 0; i < reader->policy->n_services; i++) {
-		const char *name = reader->policy->services[i].name;
-		if (strcmp(name, text) == 0) {
+		if (strcmp(reader->policy->services[i].name, text) == 0) {
 			*(size_t *)field = i;
 			return;
 		}
-		if (name[0] != '\0')
-			gd_nearest_offer(&nearest, name);
 	}
 	if (!reader->incomplete)
-		gd_policy_reader_error(reader, node, "unknown service \"%.60s\"%s", text,
-		                       gd_nearest_hint(hint, &nearest));
+		unknown_service(reader, node);
 }
 
 /* "3/fleet" or "3/500" */
@@ -223,6 +228,9 @@ static void check_kind(struct gd_policy_reader *reader, const struct gd_node *no
 	refuse_metric_keys(reader, node, rule->kind);
 	if (rule->kind == GD_WHEN_METRIC)
 		check_metric(reader, node, rule);
+	if (rule->kind == GD_WHEN_ALERT && strcmp(reader->policy->hook.listen, "off") == 0)
+		gd_policy_reader_warn(reader, gd_node_get(gd_node_get(node, "when"), "alert"),
+		                      "alert: never arrives, the hook is off");
 	if (rule->kind == GD_WHEN_SCHEDULE && rule->every_ns > 0)
 		check_schedule(reader, node, rule);
 }

@@ -153,6 +153,37 @@ static const struct gd_service *same_name(const struct gd_policy *policy, const 
 	return NULL;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool same_match(const struct gd_match *a, const struct gd_match *b)
+{
+	return same_text(a->unit, b->unit) && same_text(a->exe, b->exe) &&
+	       same_text(a->comm, b->comm) && same_text(a->cmdline, b->cmdline) &&
+	       same_text(a->cgroup, b->cgroup) && same_text(a->container, b->container) &&
+	       a->listen == b->listen && a->uid == b->uid;
+}
+
+/* The first service that matches has the process, so a second one like it never has any. */
+static void warn_of_shadow(struct gd_policy_reader *reader, const struct gd_node *match,
+                           const struct gd_service *service)
+{
+	const struct gd_policy *policy = reader->policy;
+	for (size_t i = 0; i < policy->n_services; i++) {
+		const struct gd_service *other = &policy->services[i];
+		if (!same_match(&other->match, &service->match))
+			continue;
+		gd_policy_reader_warn(reader, match,
+		                      "\"%s\" never has a process: \"%s\" at %s:%u:%u takes the "
+		                      "same",
+		                      service->name, other->name, other->at.file, other->at.line,
+		                      other->at.column);
+		return;
+	}
+}
+
 /* Adds a service also when something in it is wrong: rules that name it are right. */
 static void read_service(struct gd_policy_reader *reader, const struct gd_node *node,
                          struct gd_service *service)
@@ -171,7 +202,10 @@ static void read_service(struct gd_policy_reader *reader, const struct gd_node *
 	} else if (whole) {
 		gd_policy_reader_error(reader, node, "a service has no name");
 	}
-	if (whole && gd_node_get(node, "match") == NULL)
+	const struct gd_node *match = gd_node_get(node, "match");
+	if (match != NULL && !is_empty_match(&service->match))
+		warn_of_shadow(reader, match, service);
+	else if (whole && match == NULL)
 		gd_policy_reader_error(reader, node,
 		                       "service \"%s\" has no match, such as match: "
 		                       "{unit: checkout.service}",

@@ -70,8 +70,10 @@ static void the_nearest_name_is_suggested(void **state)
 static void what_is_near_to_nothing_is_not_guessed(void **state)
 {
 	(void)state;
-	static const char *const words[] = { "", "latency", "xyzzy", "a metric with a very long name "
-		                             "that goes on and on and on and on and on and on" };
+	static const char *const words[] = {
+		"", "latency", "xyzzy",
+		("a metric with a very long name that goes on and on and on and on and on and on"),
+	};
 	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
 		enum gd_metric metric;
 		struct gd_error err = { 0 };

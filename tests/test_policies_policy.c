@@ -647,6 +647,29 @@ static void a_schedule_that_its_limit_starves_is_a_warning(void **state)
 	assert_contains(l.findings.list[0].text, "24 captures are due in that time, 5 get through");
 }
 
+static void what_can_never_happen_is_a_warning(void **state)
+{
+	(void)state;
+	LOADED l = parse("services:\n"
+	                 "  - {name: a, match: {comm: a, uid: 1}}\n"
+	                 "  - {name: b, match: {comm: a, uid: 2}}\n"
+	                 "  - {name: c, match: {uid: 1, comm: a}}\n"
+	                 "rules:\n"
+	                 "  - {name: r, service: a, when: {alert: A}}\n"
+	                 "hook: {listen: off}\n");
+	assert_int_equal(l.r, 0);
+	assert_int_equal(l.findings.n, 2);
+	assert_int_equal(l.findings.n_errors, 0);
+	assert_int_equal(l.findings.list[0].line, 4);
+	assert_int_equal(l.findings.list[0].column, 22);
+	assert_string_equal(l.findings.list[0].text,
+	                    "\"c\" never has a process: \"a\" at p.yaml:2:12 takes the same");
+	assert_int_equal(l.findings.list[1].line, 6);
+	assert_int_equal(l.findings.list[1].column, 41);
+	assert_string_equal(l.findings.list[1].text, "alert: never arrives, the hook is off");
+	assert_string_equal(l.policy->hook.listen, "off");
+}
+
 static void foreign_bytes_in_findings_are_escaped(void **state)
 {
 	(void)state;
@@ -677,7 +700,7 @@ static void drop_ins_add_up_in_the_order_of_their_names(void **state)
 	(void)folder("etc");
 	(void)folder("etc/policy.d");
 	put("etc/policy.yaml", "rules: [{name: r, service: late, when: {alert: A}, sample: 1/fleet}]\n"
-	                       "budget: {spool: 1GiB, free: 1%}\nhook: {listen: off}\n");
+	                       "budget: {spool: 1GiB, free: 1%}\nhook: {listen: 127.0.0.1:1}\n");
 	put("etc/policy.d/10-a.yaml", "services: [{name: early, match: {uid: 1}}]\n"
 	                              "budget: {spool: 3GiB}\n");
 	put("etc/policy.d/20-b.yaml", "services: [{name: late, match: {uid: 2}}]\n"
@@ -692,7 +715,7 @@ static void drop_ins_add_up_in_the_order_of_their_names(void **state)
 	assert_true(l.policy->rules[0].sample_n == 9);
 	assert_true(l.policy->budget.spool_bytes == UINT64_C(4) << 30);
 	assert_true(l.policy->budget.free_ratio == 0.01);
-	assert_string_equal(l.policy->hook.listen, "off");
+	assert_string_equal(l.policy->hook.listen, "127.0.0.1:1");
 	assert_contains(l.policy->files[0], "/etc/policy.yaml");
 	assert_contains(l.policy->files[1], "/etc/policy.d/10-a.yaml");
 	assert_contains(l.policy->files[2], "/etc/policy.d/20-b.yaml");
@@ -778,6 +801,14 @@ static void what_everybody_may_write_is_refused(void **state)
 	LOADED file = load(test_path("etc"));
 	assert_whole_file(&file, "/etc/policy.d/a.yaml", "everybody may write it");
 	assert_int_equal(chmod(test_path("etc/policy.d/a.yaml"), 0664), 0);
+	if (geteuid() == 0) {
+		assert_int_equal(chown(test_path("etc/policy.d/a.yaml"), 0, 4711), 0);
+		LOADED group = load(test_path("etc"));
+		assert_int_equal(group.r, 0);
+		assert_int_equal(group.findings.n, 1);
+		assert_contains(group.findings.list[0].text, "group 4711 may write it");
+		assert_int_equal(chown(test_path("etc/policy.d/a.yaml"), 0, 0), 0);
+	}
 	assert_int_equal(chmod(test_path("etc/policy.d"), 0777), 0);
 	LOADED drop_ins = load(test_path("etc"));
 	assert_whole_file(&drop_ins, "/etc/policy.d", "chmod o-w");
@@ -953,6 +984,7 @@ int main(void)
 		test_case(services_and_rules_have_ceilings),
 		test_case(labels_have_a_ceiling),
 		test_case(a_schedule_that_its_limit_starves_is_a_warning),
+		test_case(what_can_never_happen_is_a_warning),
 		test_case(foreign_bytes_in_findings_are_escaped),
 		test_case(drop_ins_add_up_in_the_order_of_their_names),
 		test_case(a_file_by_itself_and_drop_ins_by_themselves_will_do),
