@@ -106,6 +106,8 @@ struct reading {
 	struct gd_gauges *gauges;
 	uint8_t sched[SCHED_BYTES_MAX];
 	size_t sched_len;
+	uint64_t ps_free; /* goroutines that all Ps keep for reuse */
+	bool ps_known;
 };
 
 static bool has(const struct reading *r, int32_t at, size_t size)
@@ -134,29 +136,31 @@ static int read_sched(struct reading *r, struct gd_error *err)
 	return 0;
 }
 
-/* Goroutines that all Ps keep for reuse. */
-static int read_ps(struct reading *r, uint64_t *ret_free, struct gd_error *err)
+static int read_ps(struct reading *r, struct gd_error *err)
 {
 	uint64_t head[3];
 	uint64_t ps[PS_MAX];
-	uint64_t free = 0;
+	int32_t gfree = r->at->layout.p_gfree;
+	if (r->at->allp == 0)
+		return gd_fail(err, -ENOENT, "runtime.allp was not found");
 	int e = gd_memory_read(r->memory, r->at->allp, head, sizeof(head), err);
 	if (e < 0)
 		return gd_error_wrap(err, e, "runtime.allp");
 	if (head[1] == 0 || head[1] > head[2] || head[1] > PS_MAX)
 		return gd_fail(err, -EBADMSG, "runtime.allp makes no sense");
 	size_t n = (size_t)head[1];
+	r->gauges->gomaxprocs = (int32_t)n;
+	if (gfree < 0 || r->at->layout.sched_gfree < 0)
+		return 0;
 	e = gd_memory_read(r->memory, head[0], ps, n * sizeof(ps[0]), err);
 	for (size_t i = 0; i < n && e == 0; i++) {
 		uint32_t count = 0;
-		e = gd_memory_read_u32(r->memory, ps[i] + (uint64_t)r->at->layout.p_gfree + 8,
-		                       &count, err);
-		free += count;
+		e = gd_memory_read_u32(r->memory, ps[i] + (uint64_t)gfree + 8, &count, err);
+		r->ps_free += count;
 	}
 	if (e < 0)
 		return gd_error_wrap(err, e, "runtime.allp");
-	r->gauges->gomaxprocs = (int32_t)n;
-	*ret_free = free;
+	r->ps_known = true;
 	return 0;
 }
 
@@ -164,18 +168,16 @@ static int read_goroutines(struct reading *r, struct gd_error *err)
 {
 	const struct gd_layout *l = &r->at->layout;
 	uint64_t head[3];
-	uint64_t free;
+	uint64_t free = r->ps_free;
 	int32_t gfree = l->sched_gfree;
 	int32_t width = l->sched_sudoglock - gfree;
-	if (r->at->allgs == 0 || r->at->allp == 0)
-		return gd_fail(err, -ENOENT, "runtime.allgs or allp was not found");
-	if (l->p_gfree < 0 || gfree < 0 || !has(r, l->sched_ngsys, 4) || !has(r, gfree, 40))
+	if (r->at->allgs == 0)
+		return gd_fail(err, -ENOENT, "runtime.allgs was not found");
+	if (!r->ps_known || !has(r, l->sched_ngsys, 4) || !has(r, gfree, 40))
 		return gd_fail(err, -ENOTSUP, "where free goroutines are counted is not known");
-	int e = read_ps(r, &free, err);
-	if (e == 0)
-		e = gd_memory_read(r->memory, r->at->allgs, head, sizeof(head), err);
+	int e = gd_memory_read(r->memory, r->at->allgs, head, sizeof(head), err);
 	if (e < 0)
-		return e;
+		return gd_error_wrap(err, e, "runtime.allgs");
 	if (head[1] > head[2] || head[1] > GD_SCHEDULER_GS_MAX)
 		return gd_fail(err, -EBADMSG, "runtime.allgs makes no sense");
 	/* Until Go 1.24 one number counts both lists, since then each its own. */
@@ -308,10 +310,10 @@ int gd_gauges_read(struct gd_memory *memory, const struct gd_gauges_at *at, stru
                    struct gd_error *why)
 {
 	typedef int (*part)(struct reading *r, struct gd_error *err);
-	static const part parts[] = { read_sched, read_goroutines, read_heap, read_gc, read_pauses,
-		                      read_latency };
+	static const part parts[] = { read_sched, read_ps, read_goroutines, read_heap, read_gc,
+		                      read_pauses, read_latency };
 	struct gd_gauges gauges;
-	struct reading r = { .memory = memory, .at = at, .gauges = &gauges, .sched_len = 0 };
+	struct reading r = { .memory = memory, .at = at, .gauges = &gauges };
 	struct gd_error first = { 0 };
 
 	gauges = (struct gd_gauges){ 0 };
