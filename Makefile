@@ -221,6 +221,7 @@ agent := \
 	agent/hook_peer.c \
 	agent/hook_request.c \
 	agent/hook_server.c \
+	agent/hook_sockets.c \
 	agent/hook_table.c \
 	agent/hook_tokens.c \
 	agent/hook_triggers.c \
@@ -305,6 +306,7 @@ tests := \
 	tests/test_agent_hook_auth.c \
 	tests/test_agent_hook_peer.c \
 	tests/test_agent_operations.c \
+	tests/test_agent_parser.c \
 	tests/test_agent_role.c \
 	tests/test_agent_scraper.c \
 	tests/test_agent_timeline.c \
@@ -409,6 +411,7 @@ tests := \
 	tests/test_uploader_retention.c \
 	tests/test_uploader_sigv4.c \
 	tests/test_uploader_spool.c \
+	tests/test_uploader_spool_kill.c \
 	tests/test_uploader_uploader.c
 
 # Tests which make the n-th malloc, read, write... fail: linked with tests/fault.c (see tests/fault.h).
@@ -438,7 +441,7 @@ truth := tests/kept.c tests/loopback.c tests/pprof_lines.c tests/stacks.c tests/
 	tests/truth.c tests/truth_stacks.c
 
 # And what some of them share.
-shared := tests/archives.c tests/fault.c tests/hook_world.c tests/s3_server.c tests/series.c tests/spools.c
+shared := tests/archives.c tests/fault.c tests/parser_faults.c tests/hook_world.c tests/s3_server.c tests/series.c tests/spools.c
 
 # Scripts around the real programs: exit 0 passed, 77 skipped.
 integration := \
@@ -462,6 +465,7 @@ c_victims := \
 go_victims := states quiet churn symbols totals
 # The tests that look at Go victims; only they wait for the toolchains.
 go_tests := \
+	tests/test_agent_parser.c \
 	tests/test_agent_watcher.c \
 	tests/test_collectors_contention.c \
 	tests/test_collectors_heap.c \
@@ -526,7 +530,7 @@ examples := \
 	policies/examples/policy.yaml \
 	policies/examples/web-service.yaml
 
-pages := docs/godiag.1 docs/godiag-capture.1 docs/godiag-policy.5 docs/godiagd.8
+pages := docs/godiag.1 docs/godiag-capture.1 docs/godiag-policy.5 docs/godiag-hook.8 docs/godiagd.8
 
 # ---- where things go -----------------------------------------------------------------------------
 
@@ -701,6 +705,12 @@ $(out)/tests/test_%: $(out)/tests/test_%.o $(harness:%.c=$(out)/%.o) $(out)/libg
 # The hook between its callers and a broker that decides as the test says.
 $(patsubst %.c,$(out)/%,$(filter tests/test_agent_hook.c tests/test_agent_hook_attack.c,$(tests))): \
 	$(out)/tests/hook_world.o
+
+# A parser that misbehaves when told to; nothing but this test is built with GD_FAULTS.
+$(out)/tests/parser_with_faults.o: agent/parser.c $(out)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$< with faults)$(compile) -DGD_FAULTS -MMD -MP -c -o $@ $<
+$(out)/tests/test_agent_parser: $(out)/tests/parser_with_faults.o $(out)/tests/parser_faults.o
 
 # Archives for tests to read, damage and repair.
 $(patsubst %.c,$(out)/%,$(filter tests/test_archive_% tests/test_report_%,$(tests))): \

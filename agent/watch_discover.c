@@ -113,7 +113,7 @@ static void sort(struct gd_watch_known *list, size_t n)
 int gd_watch_discover_scan(struct gd_watch_discover *discover,
                            void (*left)(void *arg, uint32_t slot), void *arg)
 {
-	size_t n;
+	size_t n = 0;
 	discover->tick++;
 	int r = list_pids(discover, &n);
 	if (r < 0)

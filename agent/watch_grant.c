@@ -22,6 +22,7 @@
 #include "target/target.h"
 
 #define TIDS_MAX 16384
+#define FDS_MAX 65536
 
 /* /proc/PID of exactly that process.  What is opened through it later cannot be another's. */
 static int open_process(const struct gd_watch_who *who, int *ret_proc_fd, struct gd_stat *ret_stat,
@@ -109,13 +110,14 @@ void gd_watch_grant_sockets(const struct gd_watch_who *who, struct gd_watch_sock
 	}
 	dir_fd = -1;
 	struct dirent *entry;
-	while (ret->n_fds < GD_WATCH_SOCKETS_MAX && (entry = readdir(dir)) != NULL) {
+	while (ret->n_fds < FDS_MAX && (entry = readdir(dir)) != NULL) {
 		/* The kernel's own words: a file's link begins with '/'. */
 		static const char socket[] = "socket:[";
 		char link[64];
 		if (entry->d_name[0] == '.')
 			continue;
-		ret->n_fds++;
+		if (++ret->n_fds > GD_WATCH_SOCKETS_MAX)
+			continue; /* only counted */
 		ssize_t n = readlinkat(dirfd(dir), entry->d_name, link, sizeof(link) - 1);
 		if (n < (ssize_t)sizeof(socket) || memcmp(link, socket, sizeof(socket) - 1) != 0)
 			continue;

@@ -171,7 +171,7 @@ static int take_slot(struct loop *w, uint32_t service, uint32_t *ret)
 static bool is_ours(const struct loop *w, const struct gd_watch_facts *f)
 {
 	return f->kernel_thread || f->id.pid == w->own_pid || f->id.pid == w->broker_pid ||
-	       strncmp(f->unit, "godiag", 6) == 0 || w->lost;
+	       strncmp(f->unit, "godiagd.", 8) == 0 || strncmp(f->unit, "godiag-", 7) == 0;
 }
 
 /* It matched before: the same process and service stay, else it is gone from its slot. */
@@ -196,8 +196,11 @@ static enum gd_watch_kind judge(struct loop *w, struct gd_watch_known *known, ui
 		*number = known->slot;
 		return r == -ESRCH ? GD_KNOWN_NEVER : watched ? GD_KNOWN_WATCHED : GD_KNOWN_OTHER;
 	}
-	if (is_ours(w, &w->facts))
+	if (is_ours(w, &w->facts)) {
+		if (watched)
+			let_go(w, known->slot);
 		return GD_KNOWN_NEVER;
+	}
 	int service = gd_match_find(w->options->policy, &w->facts.facts);
 	if (watched && stays(w, known, service)) {
 		*number = known->slot;
@@ -390,12 +393,17 @@ static void look_around(struct loop *w)
 		               w->options->proc);
 }
 
+static bool is_pressure(enum gd_metric metric)
+{
+	return metric >= GD_METRIC_PSI_CPU_SOME && metric <= GD_METRIC_PSI_IO_FULL;
+}
+
 static bool wants_pressure(const struct gd_policy *policy)
 {
 	for (size_t i = 0; i < policy->n_rules; i++) {
 		const struct gd_rule *rule = &policy->rules[i];
-		if (rule->kind == GD_WHEN_METRIC && rule->when.metric >= GD_METRIC_PSI_CPU_SOME &&
-		    rule->when.metric <= GD_METRIC_PSI_IO_FULL)
+		if ((rule->kind == GD_WHEN_METRIC && is_pressure(rule->when.metric)) ||
+		    (rule->has_unless && is_pressure(rule->unless.metric)))
 			return true;
 	}
 	return false;

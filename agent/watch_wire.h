@@ -93,7 +93,7 @@ struct gd_watch_exe {
 struct gd_watch_sockets {
 	int32_t code;
 	uint32_t n;             /* sockets listed */
-	uint64_t n_fds;         /* descriptors of all kinds that were looked at */
+	uint64_t n_fds;         /* descriptors of all kinds, at most 65,536; links of 4096 were read */
 	uint64_t inodes[GD_WATCH_SOCKETS_MAX];
 };
 

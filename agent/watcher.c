@@ -387,14 +387,15 @@ int gd_watcher_adopt(const struct gd_watcher_options *options, int fd, struct gd
                      struct gd_error *err)
 {
 	struct gd_watcher *w = allocate(options);
-	if (w == NULL || fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
-		int code = w == NULL ? -ENOMEM : -errno;
-		if (w != NULL)
-			release(w);
+	if (w == NULL) {
 		(void)close(fd);
-		return gd_fail_errno(err, code, "watcher");
+		return gd_fail_errno(err, -ENOMEM, "watcher");
 	}
 	w->fd = fd;
+	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
+		release(w);
+		return gd_fail_errno(err, -EBADF, "watcher");
+	}
 	*ret = w;
 	return 0;
 }

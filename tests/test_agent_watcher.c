@@ -8,10 +8,12 @@
 #include <fcntl.h>
 #include <math.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -514,6 +516,46 @@ static void an_oom_kill_in_its_group_is_an_event(void **state)
 	assert_true(reached);
 }
 
+/* In a mount namespace of its own; 0 it was told, 1 it was not, 77 not permitted. */
+static int look_behind_hidepid(void)
+{
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("proc", "/proc", "proc", 0, "hidepid=2") < 0)
+		return 77;
+	static const char text[] = "services:\n  - name: it\n    match: { comm: x }\n";
+	struct seen seen = { 0 };
+	struct gd_policy *policy = NULL;
+	struct gd_findings findings = { 0 };
+	struct gd_watcher_options options = { .ops = &ops, .arg = &seen };
+	struct gd_watcher *watcher = NULL;
+	if (gd_policy_parse("t", text, strlen(text), &policy, &findings, NULL) < 0)
+		return 2;
+	options.policy = policy;
+	if (gd_watcher_start(&options, &watcher, NULL) < 0)
+		return 3;
+	while (seen.ticks == 0) {
+		struct pollfd p = { .fd = gd_watcher_fd(watcher), .events = POLLIN };
+		if (poll(&p, 1, 20000) != 1 || gd_watcher_handle(watcher, NULL) < 0)
+			return 4;
+	}
+	return strstr(gd_watcher_note(watcher), "hidepid") != NULL ? 0 : 1;
+}
+
+static void a_proc_that_hides_processes_is_a_note(void **state)
+{
+	(void)state;
+	int status;
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) /* the watcher dies with us */
+		_exit(geteuid() == 0 ? look_behind_hidepid() : 77);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		test_skip("no mount namespace may be made");
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void a_dead_watcher_is_epipe(void **state)
 {
 	(void)state;
@@ -830,6 +872,7 @@ int main(void)
 		test_case(the_agents_own_program_is_never_watched),
 		test_case(a_storm_of_short_lives_does_not_stop_the_ticks),
 		test_case(an_oom_kill_in_its_group_is_an_event),
+		test_case(a_proc_that_hides_processes_is_a_note),
 		test_case(a_dead_watcher_is_epipe),
 		test_case(only_what_is_allowed_now_is_heard),
 		test_case(descriptors_are_not_taken),
