@@ -26,10 +26,9 @@
 
 #include "agent/exit.h"
 #include "agent/hook_http.h"
-#include "agent/hook_listen.h"
 #include "agent/hook_record.h"
 #include "agent/hook_server.h"
-#include "agent/hook_tokens.h"
+#include "agent/hook_sockets.h"
 #include "agent/role.h"
 #include "agent/scraper.h"
 #include "base/cleanup.h"
@@ -38,7 +37,6 @@
 #include "base/message.h"
 #include "base/notify.h"
 
-#define LISTEN_MAX 8
 #define SECOND INT64_C(1000000000)
 #define BACKOFF_MIN_NS (SECOND / 10)
 #define BROKER_BACKOFF_MAX_NS (2 * SECOND)
@@ -60,15 +58,10 @@ struct launcher {
 	int signal_fd, control_fd;
 	pid_t server_pid, scraper_pid;
 	struct again server, broker, scraper, listener;
-	int listen_fds[LISTEN_MAX];
-	size_t n_listen;
+	struct gd_hook_sockets sockets;
 	bool fixed;     /* sockets were given to us; the policy has no say */
 	bool asked;     /* this server has asked for sockets: once */
-	bool tcp;
-	char listen[sizeof(((struct gd_hook_place *)NULL)->listen)]; /* what we opened; "" */
-	struct gd_hook_place place; /* what the server asked for */
-	char tokens_path[1100];
-	bool has_tokens;
+	char listen[sizeof(((struct gd_hook_place *)NULL)->listen)]; /* what it asked for */
 	bool broker_lost; /* said so already */
 	bool ready;
 	struct gd_hook_alive alive;
@@ -100,130 +93,7 @@ static bool is_due(const struct again *again, int64_t now_ns)
 	return again->wanted && again->at_ns <= now_ns;
 }
 
-/* ---- tokens ---- */
-
-static void find_tokens(struct launcher *l)
-{
-	const char *directory = getenv("CREDENTIALS_DIRECTORY");
-	if (l->options->tokens != NULL)
-		(void)snprintf(l->tokens_path, sizeof(l->tokens_path), "%s", l->options->tokens);
-	else if (l->place.tokens[0] != '\0')
-		(void)snprintf(l->tokens_path, sizeof(l->tokens_path), "%s", l->place.tokens);
-	else if (directory != NULL)
-		(void)snprintf(l->tokens_path, sizeof(l->tokens_path), "%s/tokens", directory);
-	else
-		l->tokens_path[0] = '\0';
-}
-
-/* Checks the file before anybody uses it; no file is no error unless it was named. */
-static int read_tokens(struct launcher *l, struct gd_buf *text, struct gd_error *err)
-{
-	struct gd_hook_tokens *tokens = NULL;
-	find_tokens(l);
-	bool named = l->options->tokens != NULL || l->place.tokens[0] != '\0';
-	int r = l->tokens_path[0] == '\0' ? -ENOENT : gd_hook_tokens_read(l->tokens_path, text, err);
-	if (r == -ENOENT && !named) {
-		gd_buf_reset(text);
-		return 0;
-	}
-	if (r == 0)
-		r = gd_hook_tokens_parse(l->tokens_path, text->len > 0 ? text->data : "", text->len,
-		                         &tokens, err);
-	if (r < 0)
-		return r;
-	size_t n = tokens->n;
-	gd_hook_tokens_destroy(tokens);
-	return n > 0 ? 0 : gd_fail(err, -EINVAL, "%s: no tokens in it", l->tokens_path);
-}
-
-static int send_tokens(struct launcher *l, struct gd_error *err)
-{
-	GD_BUF struct gd_buf text = GD_BUF_INIT(GD_HOOK_TOKENS_FILE_MAX);
-	int r = read_tokens(l, &text, err);
-	if (r < 0)
-		return r;
-	l->has_tokens = text.len > 0;
-	r = gd_message_send(l->control_fd, GD_HOOK_TOKENS, 0, text.data, text.len, NULL, 0, err);
-	if (text.len > 0)
-		explicit_bzero(text.data, text.len);
-	return r;
-}
-
-static void reload_tokens(struct launcher *l)
-{
-	struct gd_error err = { 0 };
-	bool had = l->has_tokens;
-	GD_BUF struct gd_buf text = GD_BUF_INIT(GD_HOOK_TOKENS_FILE_MAX);
-	if (l->control_fd < 0)
-		return;
-	int r = read_tokens(l, &text, &err);
-	if (r == 0 && had && text.len == 0)
-		r = gd_fail(&err, -ENOENT, "%s: gone", l->tokens_path);
-	if (r == 0)
-		r = send_tokens(l, &err);
-	if (r < 0)
-		gd_log(GD_LOG_ERROR, "hook: the old tokens stay: %s", err.msg);
-	else
-		gd_log(GD_LOG_INFO, "hook: tokens read again");
-}
-
 /* ---- listening ---- */
-
-static void close_sockets(struct launcher *l)
-{
-	for (size_t i = 0; i < l->n_listen; i++)
-		(void)close(l->listen_fds[i]);
-	if (l->n_listen > 0 && l->listen[0] != '\0')
-		gd_hook_listen_forget(l->listen);
-	l->n_listen = 0;
-	l->tcp = false;
-	l->listen[0] = '\0';
-}
-
-static int open_socket(struct launcher *l, const char *text, struct gd_error *err)
-{
-	bool tcp;
-	if (l->n_listen > 0 && strcmp(l->listen, text) == 0)
-		return 0; /* a server before this one had it */
-	close_sockets(l);
-	int fd = gd_hook_listen_open(text, &tcp, err);
-	if (fd < 0)
-		return fd;
-	l->listen_fds[l->n_listen++] = fd;
-	l->tcp = tcp;
-	(void)snprintf(l->listen, sizeof(l->listen), "%s", text);
-	return 0;
-}
-
-/* Sockets and tokens to the server; tokens first, so that nobody is served without them. */
-static int give_sockets(struct launcher *l, struct gd_error *err)
-{
-	int r = send_tokens(l, err);
-	if (r < 0)
-		return r;
-	if (l->tcp && !l->has_tokens)
-		return gd_fail(err, -ENOKEY,
-		               "no tokens file: without it only a unix socket is served, not TCP; "
-		               "make one with godiag hook --new-token NAME");
-	uint32_t n = (uint32_t)l->n_listen;
-	return gd_message_send(l->control_fd, GD_HOOK_LISTEN, 0, &n, sizeof(n), l->listen_fds,
-	                       l->n_listen, err);
-}
-
-static int adopt_sockets(struct launcher *l, int n, struct gd_error *err)
-{
-	if (n > LISTEN_MAX)
-		return gd_fail(err, -E2BIG, "%d sockets, more than %d", n, LISTEN_MAX);
-	for (int i = 0; i < n; i++) {
-		bool tcp;
-		int fd = gd_hook_listen_adopt(GD_NOTIFY_LISTEN_FD + i, &tcp, err);
-		if (fd < 0)
-			return fd;
-		l->listen_fds[l->n_listen++] = fd;
-		l->tcp |= tcp;
-	}
-	return 0;
-}
 
 /* Sockets that do not depend on the policy. */
 static int open_fixed(struct launcher *l, struct gd_error *err)
@@ -231,23 +101,24 @@ static int open_fixed(struct launcher *l, struct gd_error *err)
 	int n = gd_notify_listen_fds();
 	l->fixed = n > 0 || l->options->listen != NULL;
 	if (n > 0)
-		return adopt_sockets(l, n, err);
-	return l->options->listen != NULL ? open_socket(l, l->options->listen, err) : 0;
+		return gd_hook_sockets_adopt(&l->sockets, n, err);
+	return l->fixed ? gd_hook_sockets_open(&l->sockets, l->options->listen, err) : 0;
 }
 
 static void try_listen(struct launcher *l, int64_t now_ns)
 {
 	struct gd_error err = { 0 };
 	l->listener.wanted = false;
-	if (strcmp(l->place.listen, "off") == 0) {
+	if (strcmp(l->listen, "off") == 0) {
+		gd_hook_sockets_close(&l->sockets);
 		gd_log(GD_LOG_INFO, "hook: the policy says hook: listen: off");
 		return;
 	}
-	int r = open_socket(l, l->place.listen, &err);
+	int r = gd_hook_sockets_open(&l->sockets, l->listen, &err);
 	if (r == 0)
-		r = give_sockets(l, &err);
+		r = gd_hook_sockets_give(&l->sockets, l->control_fd, &err);
 	if (r < 0) {
-		close_sockets(l);
+		gd_hook_sockets_close(&l->sockets);
 		gd_log(GD_LOG_ERROR, "hook: not listening: %s", err.msg);
 		failed(&l->listener, now_ns, BACKOFF_MAX_NS);
 	} else {
@@ -279,7 +150,10 @@ static int start_server(struct launcher *l, int64_t now_ns, struct gd_error *err
 	l->alive_ns = l->server_ns = now_ns;
 	l->broker.wanted = false;
 	want(&l->broker, now_ns);
-	return l->fixed ? give_sockets(l, err) : 0;
+	r = l->fixed ? gd_hook_sockets_give(&l->sockets, l->control_fd, err) : 0;
+	if (r < 0) /* one without sockets is of no use; another one is tried later */
+		(void)kill(l->server_pid, SIGKILL);
+	return r;
 }
 
 struct scraper_run {
@@ -411,13 +285,14 @@ static int from_alive(struct launcher *l, const struct gd_message *message, cons
 		const char *status = alive.listening == 0 ? "not listening" :
 		                     alive.connected == 0 ? "listening; the agent is not there" :
 		                                            "listening";
+		const char *place = l->sockets.listen;
 		char text[80];
 		(void)snprintf(text, sizeof(text), "READY=1\nSTATUS=%s", status);
 		(void)gd_notify_send(text, NULL);
 		if (changed)
 			gd_log(GD_LOG_INFO, "hook: %s%s%s", status,
-			       alive.listening > 0 && l->listen[0] != '\0' ? " at " : "",
-			       alive.listening > 0 ? l->listen : "");
+			       alive.listening > 0 && place[0] != '\0' ? " at " : "",
+			       alive.listening > 0 ? place : "");
 		l->ready = true;
 	}
 	return 0;
@@ -426,7 +301,7 @@ static int from_alive(struct launcher *l, const struct gd_message *message, cons
 static int from_listen(struct launcher *l, const struct gd_message *message, const void *body,
                        int64_t now_ns, struct gd_error *err)
 {
-	int r = gd_message_body(message, sizeof(l->place), err);
+	int r = gd_message_body(message, sizeof(struct gd_hook_place), err);
 	if (r < 0)
 		return r;
 	if (l->asked || l->fixed)
@@ -436,7 +311,8 @@ static int from_listen(struct launcher *l, const struct gd_message *message, con
 	if (memchr(place.listen, 0, sizeof(place.listen)) == NULL ||
 	    memchr(place.tokens, 0, sizeof(place.tokens)) == NULL)
 		return gd_fail(err, -EBADMSG, "the server asked for a strange place");
-	l->place = place;
+	memcpy(l->listen, place.listen, sizeof(l->listen));
+	memcpy(l->sockets.tokens_policy, place.tokens, sizeof(l->sockets.tokens_policy));
 	l->asked = true;
 	want(&l->listener, now_ns);
 	return 0;
@@ -523,6 +399,17 @@ static int timeout_ms(const struct launcher *l, int64_t now_ns)
 	return ns <= 0 ? 0 : (int)(ns / 1000000) + 1;
 }
 
+static void reload_tokens(struct launcher *l)
+{
+	struct gd_error err = { 0 };
+	if (l->control_fd < 0)
+		return; /* the next server gets them anyway */
+	if (gd_hook_sockets_reload(&l->sockets, l->control_fd, &err) < 0)
+		gd_log(GD_LOG_ERROR, "hook: the old tokens stay: %s", err.msg);
+	else
+		gd_log(GD_LOG_INFO, "hook: tokens read again");
+}
+
 static void on_signal(struct launcher *l, int64_t now_ns)
 {
 	struct signalfd_siginfo info;
@@ -571,8 +458,9 @@ static void end(struct launcher *l)
 	}
 	end_child(&l->server_pid);
 	end_child(&l->scraper_pid);
-	close_sockets(l);
-	(void)close(l->signal_fd);
+	gd_hook_sockets_close(&l->sockets);
+	if (l->signal_fd >= 0)
+		(void)close(l->signal_fd);
 }
 
 static int catch_signals(struct gd_error *err)
@@ -594,6 +482,7 @@ int gd_hook_main(const struct gd_hook_options *options)
 {
 	struct gd_error err = { 0 };
 	struct launcher l = { .options = options, .signal_fd = -1, .control_fd = -1 };
+	l.sockets.tokens_option = options->tokens;
 	gd_log_set_level(GD_LOG_INFO);
 	gd_hook_http_warm();
 	l.watchdog_ns = (int64_t)gd_notify_watchdog_ns();

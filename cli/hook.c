@@ -11,14 +11,14 @@
 #include "cli/cli.h"
 
 #define NAME "godiag-hook"
-#define AGENT "/run/godiag/hook"
 
 static void usage(FILE *out)
 {
-	(void)fputs("usage: " NAME " [--agent SOCKET] [--listen PLACE] [--tokens FILE]\n"
+	(void)fputs("usage: " NAME " [--run DIR | --agent SOCKET] [--listen PLACE] [--tokens FILE]\n"
 	            "       godiag hook --new-token NAME\n"
 	            "Listen for alerts over HTTP and hand them to the agent.\n\n"
-	            "  --agent SOCKET    the agent's socket for it (default: " AGENT ")\n"
+	            "  --run DIR         where the agent's sockets are (default: " GD_CLI_RUN_DIR ")\n"
+	            "  --agent SOCKET    its socket for the hook (default: DIR/hook)\n"
 	            "  --listen PLACE    unix:/PATH, 127.0.0.1:PORT or [::1]:PORT (default: what the\n"
 	            "                    policy says, or the sockets systemd passed)\n"
 	            "  --tokens FILE     who may call (default: what the policy says, or the\n"
@@ -44,6 +44,7 @@ static int new_token(const char *name)
 int gd_cli_hook(int argc, char **argv)
 {
 	static const struct option options[] = {
+		{ "run", required_argument, NULL, 'r' },
 		{ "agent", required_argument, NULL, 'a' },
 		{ "listen", required_argument, NULL, 'l' },
 		{ "tokens", required_argument, NULL, 't' },
@@ -51,10 +52,15 @@ int gd_cli_hook(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct gd_hook_options hook = { .agent_socket = AGENT };
+	struct gd_hook_options hook = { .agent_socket = NULL };
+	const char *run = GD_CLI_RUN_DIR;
+	char path[4096];
 	int option;
-	while ((option = getopt_long(argc, argv, "a:l:t:n:h", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "r:a:l:t:n:h", options, NULL)) != -1) {
 		switch (option) {
+		case 'r':
+			run = optarg;
+			break;
 		case 'a':
 			hook.agent_socket = optarg;
 			break;
@@ -76,6 +82,10 @@ int gd_cli_hook(int argc, char **argv)
 	if (optind < argc) {
 		(void)fprintf(stderr, NAME ": what is \"%s\" for? see --help\n", argv[optind]);
 		return GD_EXIT_USAGE;
+	}
+	if (hook.agent_socket == NULL) {
+		(void)snprintf(path, sizeof(path), "%s/hook", run);
+		hook.agent_socket = path;
 	}
 	return gd_hook_main(&hook);
 }
