@@ -1,7 +1,8 @@
 /*
- * Rows lie in one ring that grows by a minute at a time until it is full; a process that lives for a
- * moment costs a moment's memory.  Times are kept in ms: the row's age against the newest one's, and
- * how the wall clock differed from the monotonic one, so that a clock that was set shows.
+ * Most of a process's metrics are what they were a second ago.  So a row is written as what changed in
+ * it, and rows lie in chunks of a minute that each begin anew; the oldest chunk goes when there are
+ * enough without it.  Times are kept in ms: how far the monotonic clock went, and how the wall clock
+ * differs from it, so that a clock that was set shows.
  */
 #include "agent/timeline.h"
 
@@ -11,11 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/json.h"
 
 #define MS_NS 1000000
+/* How far the wall clock may have gone astray before that is written down. */
+#define WALL_MS 2
 
-enum { GROW_ROWS = 60 };
+enum { CHUNK_ROWS = 60, CHUNKS = GD_TIMELINE_SECONDS / CHUNK_ROWS + 1, GROW_BYTES = 256 };
 
 /*
  * A value: sign, 6 bits of exponent, 9 of mantissa.  The exponent's range lies where the unit's
@@ -24,15 +28,29 @@ enum { GROW_ROWS = 60 };
 enum { MANTISSA_BITS = 9, MANTISSA = 1 << MANTISSA_BITS, EXPONENT_MAX = 62, SIGN = 0x8000,
        NONE = 0xffff };
 
+/* In a row's mask: which metrics follow, and whether its times do in full. */
+#define TIMES (UINT32_C(1) << 31)
+_Static_assert(GD_METRICS <= 31, "a row's mask has a bit for each metric");
+
 struct row {
 	uint32_t monotonic_ms; /* wraps around */
 	uint32_t wall_ms;      /* wall clock less monotonic, wraps around */
 	uint16_t values[GD_METRICS];
 };
 
+/* A row: the mask; with TIMES both times, else uint16_t ms since the row before; uint16_t values. */
+enum { ROW_BYTES_MAX = 4 + 8 + 2 * GD_METRICS };
+
+struct chunk {
+	uint8_t *bytes;
+	size_t len, cap;
+	size_t n; /* rows */
+};
+
 struct gd_timeline {
-	struct row *rows;
-	size_t cap, n, first;
+	struct chunk chunks[CHUNKS]; /* a ring */
+	size_t n_chunks, first;
+	struct row last; /* of the newest chunk */
 	struct gd_clock newest;
 };
 
@@ -108,41 +126,111 @@ void gd_timeline_destroy(struct gd_timeline *timeline)
 {
 	if (timeline == NULL)
 		return;
-	free(timeline->rows);
+	for (size_t i = 0; i < CHUNKS; i++)
+		free(timeline->chunks[i].bytes);
 	free(timeline);
 }
 
-/* Where the next row goes; NULL when there is no memory for the very first. */
-static struct row *room(struct gd_timeline *t)
+size_t gd_timeline_bytes(const struct gd_timeline *timeline)
 {
-	if (t->n == t->cap && t->cap < GD_TIMELINE_SECONDS && t->first == 0) {
-		size_t cap = t->cap + GROW_ROWS;
-		struct row *rows = reallocarray(t->rows, cap, sizeof(rows[0]));
-		if (rows != NULL) {
-			t->rows = rows;
-			t->cap = cap;
+	size_t bytes = sizeof(*timeline);
+	for (size_t i = 0; i < CHUNKS; i++)
+		bytes += timeline->chunks[i].cap;
+	return bytes;
+}
+
+/* What a chunk's first row is compared with. */
+static struct row nothing(void)
+{
+	struct row row = { 0 };
+	for (unsigned i = 0; i < GD_METRICS; i++)
+		row.values[i] = NONE;
+	return row;
+}
+
+static struct chunk *newest(struct gd_timeline *t)
+{
+	return &t->chunks[(t->first + t->n_chunks - 1) % CHUNKS];
+}
+
+/* The chunk that the next row goes to; its last row is t->last. */
+static struct chunk *open_chunk(struct gd_timeline *t)
+{
+	if (t->n_chunks > 0 && newest(t)->n < CHUNK_ROWS)
+		return newest(t);
+	if (t->n_chunks > 0) {
+		/* It has come to its end: what it does not need goes back. */
+		struct chunk *full = newest(t);
+		uint8_t *bytes = realloc(full->bytes, full->len);
+		if (bytes != NULL) {
+			full->bytes = bytes;
+			full->cap = full->len;
 		}
 	}
-	if (t->cap == 0)
-		return NULL;
-	if (t->n < t->cap)
-		return &t->rows[(t->first + t->n++) % t->cap];
-	/* Full, or out of memory: what is oldest makes room. */
-	struct row *row = &t->rows[t->first];
-	t->first = (t->first + 1) % t->cap;
-	return row;
+	if (t->n_chunks == CHUNKS) {
+		free(t->chunks[t->first].bytes);
+		t->chunks[t->first] = (struct chunk){ 0 };
+		t->first = (t->first + 1) % CHUNKS;
+		t->n_chunks--;
+	}
+	t->n_chunks++;
+	t->last = nothing();
+	return newest(t);
+}
+
+static void put_bytes(struct chunk *chunk, const void *bytes, size_t n)
+{
+	memcpy(chunk->bytes + chunk->len, bytes, n);
+	chunk->len += n;
+}
+
+static void append(struct chunk *chunk, const struct row *last, const struct row *row)
+{
+	uint32_t mask = 0;
+	uint32_t passed_ms = row->monotonic_ms - last->monotonic_ms;
+	int32_t astray_ms = (int32_t)(row->wall_ms - last->wall_ms);
+	uint16_t ms = (uint16_t)passed_ms;
+	if (chunk->n == 0 || passed_ms > UINT16_MAX || astray_ms < -WALL_MS || astray_ms > WALL_MS)
+		mask |= TIMES;
+	for (unsigned i = 0; i < GD_METRICS; i++)
+		if (row->values[i] != last->values[i])
+			mask |= UINT32_C(1) << i;
+	put_bytes(chunk, &mask, sizeof(mask));
+	if ((mask & TIMES) != 0) {
+		put_bytes(chunk, &row->monotonic_ms, sizeof(row->monotonic_ms));
+		put_bytes(chunk, &row->wall_ms, sizeof(row->wall_ms));
+	} else {
+		put_bytes(chunk, &ms, sizeof(ms));
+	}
+	for (unsigned i = 0; i < GD_METRICS; i++)
+		if ((mask >> i & 1) != 0)
+			put_bytes(chunk, &row->values[i], sizeof(row->values[i]));
+	chunk->n++;
 }
 
 void gd_timeline_add(struct gd_timeline *timeline, const struct gd_clock *at,
                      const double values[GD_METRICS])
 {
-	struct row *row = room(timeline);
-	if (row == NULL)
-		return;
-	row->monotonic_ms = (uint32_t)(at->monotonic_ns / MS_NS);
-	row->wall_ms = (uint32_t)((at->realtime_ns - at->monotonic_ns) / MS_NS);
+	struct chunk *chunk = open_chunk(timeline);
+	struct row row;
+	if (chunk->cap - chunk->len < ROW_BYTES_MAX) {
+		/* Without memory there is a second less. */
+		uint8_t *bytes = realloc(chunk->bytes, chunk->cap + GROW_BYTES);
+		if (bytes == NULL)
+			return;
+		chunk->bytes = bytes;
+		chunk->cap += GROW_BYTES;
+	}
+	row.monotonic_ms = (uint32_t)(at->monotonic_ns / MS_NS);
+	row.wall_ms = (uint32_t)((at->realtime_ns - at->monotonic_ns) / MS_NS);
 	for (unsigned i = 0; i < GD_METRICS; i++)
-		row->values[i] = pack((enum gd_metric)i, values[i]);
+		row.values[i] = pack((enum gd_metric)i, values[i]);
+	append(chunk, &timeline->last, &row);
+	/* Small steps of the wall clock must add up to one that is written. */
+	if (chunk->n > 1 && (int32_t)(row.wall_ms - timeline->last.wall_ms) <= WALL_MS &&
+	    (int32_t)(row.wall_ms - timeline->last.wall_ms) >= -WALL_MS)
+		row.wall_ms = timeline->last.wall_ms;
+	timeline->last = row;
 	timeline->newest = *at;
 }
 
@@ -200,10 +288,42 @@ static void put_row(struct gd_json *j, const struct gd_timeline *t, const struct
 	gd_json_line_end(j);
 }
 
+/* Reads the row at *at of a chunk, which was written by append. */
+static void next_row(const struct chunk *chunk, size_t *at, struct row *row)
+{
+	struct gd_bytes in = gd_bytes_of(chunk->bytes + *at, chunk->len - *at);
+	uint32_t mask = gd_bytes_u32(&in);
+	if ((mask & TIMES) != 0) {
+		row->monotonic_ms = gd_bytes_u32(&in);
+		row->wall_ms = gd_bytes_u32(&in);
+	} else {
+		row->monotonic_ms += gd_bytes_u16(&in);
+	}
+	for (unsigned i = 0; i < GD_METRICS; i++)
+		if ((mask >> i & 1) != 0)
+			row->values[i] = gd_bytes_u16(&in);
+	*at += in.pos;
+}
+
 void gd_timeline_put(const struct gd_timeline *timeline, struct gd_buf *to)
 {
 	struct gd_json j = GD_JSON_INIT(to);
+	size_t n = 0;
+	for (size_t i = 0; i < CHUNKS; i++)
+		n += timeline->chunks[i].n;
+	/* The oldest chunk goes as a whole, so there can be more than was promised. */
+	size_t skipped = n > GD_TIMELINE_SECONDS ? n - GD_TIMELINE_SECONDS : 0;
 	put_head(&j);
-	for (size_t i = 0; i < timeline->n; i++)
-		put_row(&j, timeline, &timeline->rows[(timeline->first + i) % timeline->cap]);
+	for (size_t c = 0; c < timeline->n_chunks; c++) {
+		const struct chunk *chunk = &timeline->chunks[(timeline->first + c) % CHUNKS];
+		struct row row = nothing();
+		size_t at = 0;
+		for (size_t i = 0; i < chunk->n; i++) {
+			next_row(chunk, &at, &row);
+			if (skipped > 0)
+				skipped--;
+			else
+				put_row(&j, timeline, &row);
+		}
+	}
 }

@@ -4,6 +4,7 @@
  * A value takes 16 bits (an own float, 0.1 % exact; counts up to 1024 are exact), so that hundreds of
  * processes fit into a few MiB; rules are judged on the exact values, not on these.
  */
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/buf.h"
@@ -17,9 +18,13 @@ struct gd_timeline;
 int gd_timeline_create(struct gd_timeline **ret, struct gd_error *err);
 void gd_timeline_destroy(struct gd_timeline *timeline); /* NULL allowed */
 
-/* One row; the oldest is forgotten when it is full.  Memory grows with what is held. */
+/* One row; the oldest is forgotten when it is full.  Memory grows with what is held and with how
+ * much of it changes: 6 KiB for a process that does nothing, at most 36 KiB. */
 void gd_timeline_add(struct gd_timeline *timeline, const struct gd_clock *at,
                      const double values[GD_METRICS]);
+
+/* Memory it holds. */
+size_t gd_timeline_bytes(const struct gd_timeline *timeline);
 
 /*
  * Appends JSON lines, oldest first: a head {"kind":"timeline","version":1,"units":{...}} and then

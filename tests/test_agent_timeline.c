@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/test.h"
@@ -233,6 +234,54 @@ static void clocks_that_jump_are_told_as_they_were(void **state)
 	gd_timeline_destroy(t);
 }
 
+/* Ten minutes of a process that does nothing, of one that does something, and of noise. */
+static void memory_follows_what_changes(void **state)
+{
+	static const size_t most[] = { 7000, 22000, 40000 };
+	(void)state;
+	for (int kind = 0; kind < 3; kind++) {
+		struct gd_timeline *t = create();
+		double values[GD_METRICS];
+		unsigned seed = 1;
+		for (int s = 0; s < 2000; s++) {
+			struct gd_clock when = at(1000 * s + s % 2);
+			unsigned changing = kind == 0 ? 1 : kind == 1 ? GD_METRICS / 2 : GD_METRICS;
+			for (unsigned i = 0; i < GD_METRICS; i++)
+				values[i] = i < changing ? rand_r(&seed) : 5.0;
+			gd_timeline_add(t, &when, values);
+		}
+		if (gd_timeline_bytes(t) > most[kind])
+			fail_msg("kind %d: %zu bytes", kind, gd_timeline_bytes(t));
+		gd_timeline_destroy(t);
+	}
+}
+
+/* The wall clock is slewed by a ms a second; no row is off by more than a few. */
+static void a_slewed_clock_is_followed(void **state)
+{
+	static struct lines lines;
+	double values[GD_METRICS];
+	(void)state;
+	struct gd_timeline *t = create();
+	nothing(values);
+	for (int i = 0; i < 900; i++) {
+		struct gd_clock when = at(1000 * i);
+		when.realtime_ns += i * INT64_C(1000000);
+		gd_timeline_add(t, &when, values);
+	}
+	read_back(t, &lines);
+	assert_int_equal(lines.n, 1 + GD_TIMELINE_SECONDS);
+	/* The 300th is the first that is left: 5 m and 300 ms after the start. */
+	const char *text = json_string_value(json_object_get(lines.list[1], "t"));
+	assert_true(strcmp(text, "2026-11-20T13:10:07.297Z") >= 0 &&
+	            strcmp(text, "2026-11-20T13:10:07.303Z") <= 0);
+	text = json_string_value(json_object_get(lines.list[600], "t"));
+	assert_true(strcmp(text, "2026-11-20T13:20:06.896Z") >= 0 &&
+	            strcmp(text, "2026-11-20T13:20:06.902Z") <= 0);
+	release(&lines);
+	gd_timeline_destroy(t);
+}
+
 static void without_rows_there_is_the_head(void **state)
 {
 	static struct lines lines;
@@ -254,6 +303,8 @@ int main(void)
 		test_case(what_is_out_of_range_is_the_nearest),
 		test_case(the_oldest_are_forgotten_when_it_is_full),
 		test_case(clocks_that_jump_are_told_as_they_were),
+		test_case(memory_follows_what_changes),
+		test_case(a_slewed_clock_is_followed),
 		test_case(without_rows_there_is_the_head),
 	};
 	return test_run(tests);
