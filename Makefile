@@ -406,6 +406,9 @@ tests := \
 	tests/test_target_stat.c \
 	tests/test_target_target.c \
 	tests/test_target_threads.c \
+	tests/test_uploader_address.c \
+	tests/test_uploader_backoff.c \
+	tests/test_uploader_credentials.c \
 	tests/test_uploader_journal.c \
 	tests/test_uploader_place.c \
 	tests/test_uploader_retention.c \

@@ -10,16 +10,40 @@
 #include "base/io.h"
 #include "base/message.h"
 
+/* A question, as it goes over the wire. */
+struct question {
+	enum gd_request type;
+	size_t n;
+	union {
+		struct gd_request_path path;
+		struct gd_request_group group;
+		struct gd_request_perf perf;
+	};
+};
+
+/* An answer: its head, then bytes. */
+union answer {
+	struct gd_answer_head head;
+	char bytes[sizeof(struct gd_answer_head) + GD_ANSWER_BYTES_MAX];
+};
+
+/* One that was asked before it was wanted. */
+struct prepared {
+	struct question question;
+	struct gd_answer_head head;
+	struct gd_buf bytes;
+	int fd;
+	bool waiting; /* for whoever wants it */
+};
+
 struct asking {
 	struct gd_access access;
 	int fd;
 	uint32_t seq;
 	volatile uint64_t *progress;
-	/* An answer: its head, then bytes. */
-	union {
-		struct gd_answer_head head;
-		char bytes[sizeof(struct gd_answer_head) + GD_ANSWER_BYTES_MAX];
-	} answer;
+	union answer answer;
+	struct prepared prepared[GD_ACCESS_WANTED_MAX];
+	size_t n_prepared;
 };
 
 int gd_ask_tell(int fd, enum gd_request type, const void *body, size_t n, struct gd_error *err)
@@ -33,36 +57,107 @@ static _Noreturn void broker_is_gone(void)
 	_exit(1);
 }
 
-/* Asks; -errno as the broker says, or 0 with the answer in `a` and its descriptor (-1: none). */
-static int ask(struct asking *a, enum gd_request type, const void *body, size_t n, int *ret_fd,
-               struct gd_error *err)
+static void put(struct asking *a, const struct question *q)
+{
+	(*a->progress)++;
+	if (gd_message_send(a->fd, (uint16_t)q->type, ++a->seq, &q->path, q->n, NULL, 0, NULL) < 0)
+		broker_is_gone();
+}
+
+/* The answer to question number `seq` into a->answer; its descriptor or -1. */
+static int get(struct asking *a, uint32_t seq)
 {
 	struct gd_message m = { .n_fds = 0 };
-	uint32_t seq = ++a->seq;
-	(*a->progress)++;
-	if (gd_message_send(a->fd, (uint16_t)type, seq, body, n, NULL, 0, NULL) < 0 ||
-	    gd_message_recv(a->fd, &m, &a->answer, sizeof(a->answer), NULL) <= 0)
+	if (gd_message_recv(a->fd, &m, &a->answer, sizeof(a->answer), NULL) <= 0)
 		broker_is_gone();
 	const struct gd_answer_head *head = &a->answer.head;
 	if (m.type != GD_ANSWER || m.seq != seq || m.len < sizeof(*head) ||
 	    m.len - sizeof(*head) != head->n || m.n_fds > 1 ||
 	    memchr(head->why, '\0', sizeof(head->why)) == NULL)
 		broker_is_gone();
+	return m.n_fds == 1 ? m.fds[0] : -1;
+}
+
+/* How much is wanted at most does not make it another question. */
+static bool is_same(const struct question *a, const struct question *b)
+{
+	if (a->type != b->type)
+		return false;
+	if (a->type == GD_REQUEST_GROUP)
+		return a->group.exists == b->group.exists &&
+		       strcmp(a->group.name, b->group.name) == 0 &&
+		       strcmp(a->group.relative, b->group.relative) == 0 &&
+		       strcmp(a->group.mount, b->group.mount) == 0;
+	return a->type != GD_REQUEST_PERF && strcmp(a->path.path, b->path.path) == 0;
+}
+
+static bool was_prepared(struct asking *a, const struct question *q, int *ret_fd)
+{
+	for (size_t i = 0; i < a->n_prepared; i++) {
+		struct prepared *p = &a->prepared[i];
+		if (!p->waiting || !is_same(&p->question, q))
+			continue;
+		p->waiting = false;
+		a->answer.head = p->head;
+		if (p->bytes.len > 0)
+			memcpy(a->answer.bytes + sizeof(p->head), p->bytes.data, p->bytes.len);
+		*ret_fd = gd_steal_fd(&p->fd);
+		return true;
+	}
+	return false;
+}
+
+/* Asks; -errno as the broker says, or 0 with the answer in `a` and its descriptor (-1: none). */
+static int ask(struct asking *a, const struct question *q, int *ret_fd, struct gd_error *err)
+{
+	int fd = -1;
+	if (!was_prepared(a, q, &fd)) {
+		put(a, q);
+		fd = get(a, a->seq);
+	}
+	const struct gd_answer_head *head = &a->answer.head;
 	if (head->code < 0) {
-		gd_message_close_fds(&m);
+		if (fd >= 0)
+			(void)close(fd);
 		return gd_fail(err, head->code, "%s", head->why);
 	}
-	*ret_fd = m.n_fds == 1 ? m.fds[0] : -1;
+	*ret_fd = fd;
+	return 0;
+}
+
+static int question_path(struct question *q, enum gd_request type, const char *path, size_t max,
+                         struct gd_error *err)
+{
+	*q = (struct question){ .type = type, .n = sizeof(q->path) };
+	q->path.max = max < UINT32_MAX ? (uint32_t)max : UINT32_MAX;
+	if ((size_t)snprintf(q->path.path, sizeof(q->path.path), "%s", path) >=
+	    sizeof(q->path.path))
+		return gd_fail(err, -ENAMETOOLONG, "%s", path);
+	return 0;
+}
+
+static int question_group(struct question *q, const char *mount, const char *relative,
+                          const char *name, struct gd_error *err)
+{
+	*q = (struct question){ .type = GD_REQUEST_GROUP, .n = sizeof(q->group) };
+	struct gd_request_group *g = &q->group;
+	g->exists = name == NULL;
+	if (name == NULL)
+		name = "";
+	if ((size_t)snprintf(g->mount, sizeof(g->mount), "%s", mount) >= sizeof(g->mount) ||
+	    (size_t)snprintf(g->name, sizeof(g->name), "%s", name) >= sizeof(g->name) ||
+	    (size_t)snprintf(g->relative, sizeof(g->relative), "%s", relative) >=
+	            sizeof(g->relative))
+		return gd_fail(err, -ENAMETOOLONG, "group below %s", mount);
 	return 0;
 }
 
 static int ask_path(struct asking *a, enum gd_request type, const char *path, size_t max,
                     int *ret_fd, struct gd_error *err)
 {
-	struct gd_request_path body = { .max = max < UINT32_MAX ? (uint32_t)max : UINT32_MAX };
-	if ((size_t)snprintf(body.path, sizeof(body.path), "%s", path) >= sizeof(body.path))
-		return gd_fail(err, -ENAMETOOLONG, "%s", path);
-	return ask(a, type, &body, sizeof(body), ret_fd, err);
+	struct question q;
+	int r = question_path(&q, type, path, max, err);
+	return r < 0 ? r : ask(a, &q, ret_fd, err);
 }
 
 static int ask_file(struct gd_access *access, const char *path, int *ret_fd, struct gd_error *err)
@@ -134,15 +229,11 @@ static int ask_list(struct gd_access *access, const char *path, size_t max, stru
 static int ask_group(struct gd_access *access, const char *mount, const char *relative,
                      const char *name, int *ret_fd, struct gd_error *err)
 {
-	struct gd_request_group body = { .exists = name == NULL };
+	struct question q;
 	int fd = -1;
-	if ((size_t)snprintf(body.mount, sizeof(body.mount), "%s", mount) >= sizeof(body.mount) ||
-	    (size_t)snprintf(body.name, sizeof(body.name), "%s", name != NULL ? name : "") >=
-	            sizeof(body.name) ||
-	    (size_t)snprintf(body.relative, sizeof(body.relative), "%s", relative) >=
-	            sizeof(body.relative))
-		return gd_fail(err, -ENAMETOOLONG, "group below %s", mount);
-	int r = ask((struct asking *)access, GD_REQUEST_GROUP, &body, sizeof(body), &fd, err);
+	int r = question_group(&q, mount, relative, name, err);
+	if (r == 0)
+		r = ask((struct asking *)access, &q, &fd, err);
 	if (r < 0)
 		return r;
 	if ((name == NULL) != (fd < 0))
@@ -154,11 +245,12 @@ static int ask_group(struct gd_access *access, const char *mount, const char *re
 
 static int ask_perf(struct gd_access *access, pid_t tid, int *ret_fd, struct gd_error *err)
 {
-	const struct gd_request_perf body = { .tid = tid };
+	const struct question q = { .type = GD_REQUEST_PERF, .n = sizeof(q.perf),
+		                    .perf = { .tid = tid } };
 	int fd = -1;
 	if (tid <= 0)
 		return gd_fail_errno(err, -ESRCH, "thread %d", tid);
-	int r = ask((struct asking *)access, GD_REQUEST_PERF, &body, sizeof(body), &fd, err);
+	int r = ask((struct asking *)access, &q, &fd, err);
 	if (r == 0 && fd < 0)
 		broker_is_gone();
 	if (r == 0)
@@ -166,8 +258,58 @@ static int ask_perf(struct gd_access *access, pid_t tid, int *ret_fd, struct gd_
 	return r;
 }
 
+static void forget_prepared(struct asking *a)
+{
+	for (size_t i = 0; i < a->n_prepared; i++) {
+		if (a->prepared[i].fd >= 0)
+			(void)close(a->prepared[i].fd);
+		gd_buf_deinit(&a->prepared[i].bytes);
+	}
+	a->n_prepared = 0;
+}
+
+static int question_of(struct question *q, const struct gd_access_wanted *wanted)
+{
+	switch (wanted->kind) {
+	case GD_ACCESS_OPEN:
+		return question_path(q, GD_REQUEST_OPEN, wanted->path, 0, NULL);
+	case GD_ACCESS_READ:
+		return question_path(q, GD_REQUEST_READ, wanted->path, UINT32_MAX, NULL);
+	case GD_ACCESS_LINK:
+		return question_path(q, GD_REQUEST_LINK, wanted->path, 0, NULL);
+	case GD_ACCESS_GROUP:
+		return question_group(q, wanted->mount, wanted->relative, wanted->path, NULL);
+	}
+	return -EINVAL;
+}
+
+/* All questions first, then all answers, which come in order: one wait instead of n. */
+static void prepare(struct gd_access *access, const struct gd_access_wanted *wanted, size_t n)
+{
+	struct asking *a = (struct asking *)access;
+	forget_prepared(a);
+	uint32_t seq = a->seq;
+	for (size_t i = 0; i < n && a->n_prepared < GD_ACCESS_WANTED_MAX; i++) {
+		struct prepared *p = &a->prepared[a->n_prepared];
+		if (question_of(&p->question, &wanted[i]) < 0)
+			continue;
+		put(a, &p->question);
+		a->n_prepared++;
+	}
+	for (size_t i = 0; i < a->n_prepared; i++) {
+		struct prepared *p = &a->prepared[i];
+		p->fd = get(a, ++seq);
+		p->head = a->answer.head;
+		p->bytes = GD_BUF_INIT(GD_ANSWER_BYTES_MAX);
+		gd_buf_append(&p->bytes, a->answer.bytes + sizeof(p->head), p->head.n);
+		/* Without memory for it, it is asked again. */
+		p->waiting = gd_buf_check(&p->bytes, "answer", NULL) == 0;
+	}
+}
+
 static void close_asking(struct gd_access *access)
 {
+	forget_prepared((struct asking *)access);
 	free(access);
 }
 
@@ -178,6 +320,7 @@ static const struct gd_access_ops asking_ops = {
 	.list = ask_list,
 	.open_group = ask_group,
 	.open_perf = ask_perf,
+	.prepare = prepare,
 	.close = close_asking,
 };
 

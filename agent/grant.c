@@ -135,11 +135,22 @@ static bool is_group_file_system(int fd)
 	       (fs.f_type == CGROUP2_SUPER_MAGIC || fs.f_type == CGROUP_SUPER_MAGIC);
 }
 
-static bool is_its_group(struct gd_target *target, const char *relative)
+static bool is_its_group(struct gd_grant *grant, const char *relative)
 {
-	GD_BUF struct gd_buf text = GD_BUF_INIT(64u << 10);
-	return gd_target_read_file(target, "cgroup", &text, NULL) == 0 &&
-	       gd_request_group_is_its(gd_buf_str(&text), relative);
+	struct gd_buf *text = &grant->memberships;
+	if (text->len == 0) {
+		*text = GD_BUF_INIT(64u << 10);
+		if (gd_target_read_file(grant->target, "cgroup", text, NULL) < 0) {
+			gd_grant_deinit(grant);
+			return false;
+		}
+	}
+	return gd_request_group_is_its(gd_buf_str(text), relative);
+}
+
+void gd_grant_deinit(struct gd_grant *grant)
+{
+	gd_buf_deinit(&grant->memberships);
 }
 
 static int grant_group(struct gd_grant *grant, uint32_t seq, const struct gd_request_group *wanted,
@@ -151,7 +162,7 @@ static int grant_group(struct gd_grant *grant, uint32_t seq, const struct gd_req
 		/* Mounted where we do not look: no reader's fault. */
 		return refuse(grant, seq, -ENOENT, "control groups of another mount than "
 		              "/sys/fs/cgroup are not read for others", err);
-	if (!is_its_group(grant->target, wanted->relative))
+	if (!is_its_group(grant, wanted->relative))
 		return refuse(grant, seq, -ENOENT, "not a group of the target's", err);
 	struct gd_access *access = grant->target->access;
 	int r = access->ops->open_group(access, wanted->mount, wanted->relative,

@@ -16,6 +16,7 @@ struct gd_grant {
 	enum gd_asker asker;
 	struct gd_request_count count;
 	int fd;                    /* our end of its socket; non-blocking */
+	struct gd_buf memberships; /* the target's cgroup file, once it was needed */
 };
 
 /* What the asker told, when it was no question; body has been checked. */
@@ -35,6 +36,8 @@ struct gd_grant_told {
  * reader of ours does.  The caller ends it then.
  */
 int gd_grant_next(struct gd_grant *grant, struct gd_grant_told *told, struct gd_error *err);
+
+void gd_grant_deinit(struct gd_grant *grant); /* the socket stays the caller's */
 
 /* One question whose message has been checked; for the fuzzer and gd_grant_next. */
 int gd_grant_answer(struct gd_grant *grant, uint16_t type, uint32_t seq, const void *body,

@@ -153,7 +153,7 @@ static void open_runtime(struct parser *p)
 		p->go_error = p->options->why;
 		return;
 	}
-	gd_parser_fault("runtime");
+	gd_parser_fault("opening", p->options->fd, -1);
 	(void)gd_target_threads(p->target, &tids, &n_tids, NULL);
 	int r = gd_go_open(p->target->memory, &p->target->maps, tids, n_tids, &p->go, &p->go_error);
 	if (r == -ENOENT)
@@ -181,13 +181,14 @@ static int collect(struct parser *p, const struct gd_collector *collector, int a
 {
 	struct gd_error err = { 0 };
 	struct gd_collect c = { .target = p->target, .go = p->go, .go_error = p->go_error,
+		                .go_failed = p->options->level != GD_PARSER_ALL,
 		                .cancelled = p->cancelled };
 	(void)close(p->options->fd);
 	if (gd_role_tighten(&err) < 0 ||
 	    gd_packer_sink_create(sink_fd, p->progress, &c.sink, &err) < 0)
 		return 1;
 	gd_ask_rebind(p->access, ask_fd);
-	gd_parser_fault(collector->name);
+	gd_parser_fault(collector->name, ask_fd, sink_fd);
 	struct gd_request_done done = { .outcome = collector->collect(&c) };
 	done.torn_reads = c.torn_reads;
 	done.torn_repeated = c.torn_repeated;

@@ -291,6 +291,7 @@ static struct gd_outcome attend(struct gd_parser_order *p, const char *name, int
 	struct gd_grant_told told;
 	struct gd_error err = { 0 };
 	int r = serve(p, &grant, GD_REQUEST_DONE, &told, &err);
+	gd_grant_deinit(&grant);
 	if (r == 1) {
 		ret->torn_reads = told.done.torn_reads;
 		ret->torn_repeated = told.done.torn_repeated;

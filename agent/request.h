@@ -56,7 +56,7 @@ enum gd_request_way {
 };
 
 #define GD_REQUEST_PATH 96
-#define GD_REQUEST_GROUP_PATH 4096
+#define GD_REQUEST_GROUP_PATH 1024 /* Kubernetes and systemd together need a quarter */
 
 struct gd_request_path { /* OPEN, READ, LINK, LIST */
 	uint32_t max;    /* READ: so many bytes are wanted at most; LIST: numbers */
@@ -65,7 +65,7 @@ struct gd_request_path { /* OPEN, READ, LINK, LIST */
 
 struct gd_request_group {
 	bool exists; /* `name` is "" : is there such a group? */
-	char mount[256];
+	char mount[128];
 	char name[64];
 	char relative[GD_REQUEST_GROUP_PATH];
 };

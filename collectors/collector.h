@@ -20,6 +20,7 @@ struct gd_collect {
 	struct gd_target *target;
 	struct gd_go *go;         /* NULL: not Go, or not readable; go_error says why */
 	struct gd_error go_error;
+	bool go_failed;           /* it was tried, and killed its reader: no mere absence */
 	struct gd_sink *sink;
 	/* Set by a signal handler: finish the record at hand, close streams as partial, return. */
 	const volatile sig_atomic_t *cancelled;
@@ -31,6 +32,12 @@ struct gd_collect {
 static inline bool gd_collect_cancelled(const struct gd_collect *c)
 {
 	return c->cancelled != NULL && *c->cancelled != 0;
+}
+
+/* The outcome of what cannot be had because there is no `go`. */
+static inline struct gd_outcome gd_collect_without_go(const struct gd_collect *c)
+{
+	return gd_outcome_of(c->go_failed ? GD_GRADE_FAILED : GD_GRADE_SKIPPED, &c->go_error);
 }
 
 struct gd_collector {

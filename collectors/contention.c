@@ -165,14 +165,14 @@ static struct gd_outcome collect(struct gd_collect *c, const struct kind *kind, 
 static struct gd_outcome collect_block(struct gd_collect *c)
 {
 	if (c->go == NULL)
-		return absent(c, &block, gd_outcome_of(GD_GRADE_SKIPPED, &c->go_error));
+		return absent(c, &block, gd_collect_without_go(c));
 	return collect(c, &block, c->go->globals.bbuckets, c->go->globals.block_profile_rate);
 }
 
 static struct gd_outcome collect_mutex(struct gd_collect *c)
 {
 	if (c->go == NULL)
-		return absent(c, &mutex, gd_outcome_of(GD_GRADE_SKIPPED, &c->go_error));
+		return absent(c, &mutex, gd_collect_without_go(c));
 	return collect(c, &mutex, c->go->globals.xbuckets, c->go->globals.mutex_profile_fraction);
 }
 

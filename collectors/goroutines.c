@@ -153,7 +153,7 @@ static struct gd_outcome collect(struct gd_collect *c)
 	struct gd_error err = { 0 };
 	struct gd_outcome outcome = GD_OUTCOME_COMPLETE;
 	if (c->go == NULL)
-		return absent(c, gd_outcome_of(GD_GRADE_SKIPPED, &c->go_error));
+		return absent(c, gd_collect_without_go(c));
 	struct dump d = { .c = c, .first = true,
 		          .text = GD_BUF_INIT(ONE_BYTES_MAX), .json = GD_BUF_INIT(ONE_BYTES_MAX) };
 	size_t n = 0;

@@ -115,7 +115,7 @@ static struct gd_outcome collect(struct gd_collect *c)
 	uint64_t rate = 0;
 
 	if (go == NULL)
-		return absent(c, gd_outcome_of(GD_GRADE_SKIPPED, &c->go_error));
+		return absent(c, gd_collect_without_go(c));
 	if (!go->memory_profile_linked)
 		return absent(c, gd_outcome(GD_GRADE_SKIPPED, -ENOTSUP,
 		                            "disabled: runtime.MemProfile is not linked in"));

@@ -148,11 +148,34 @@ static void put_group(struct gd_json *json, const struct gd_proc_cgroup *group)
 	gd_json_string(json, "path", group->path);
 }
 
+/* Those of `list` that belong to the group, and whether there is one. */
+static void prepare(struct walk *walk, const struct gd_proc_cgroup *group, const struct file *list,
+                    size_t n_list)
+{
+	struct gd_access_wanted wanted[GD_ACCESS_WANTED_MAX];
+	char mount[2 * GD_PROC_CGROUP_PATH];
+	size_t n = 0;
+	(void)snprintf(mount, sizeof(mount), "%s%s", walk->root, group->mount);
+	const struct gd_access_wanted one = { .kind = GD_ACCESS_GROUP, .mount = mount,
+		                              .relative = group->relative };
+	if (group->mount[0] == '\0')
+		return;
+	wanted[n++] = one;
+	for (size_t i = 0; i < n_list && n < GD_ACCESS_WANTED_MAX; i++) {
+		if (!belongs(&list[i], group))
+			continue;
+		wanted[n] = one;
+		wanted[n++].path = list[i].name;
+	}
+	gd_access_prepare(walk->proc->target->access, wanted, n);
+}
+
 static void copy_files(struct walk *walk, const struct gd_proc_cgroup *group)
 {
 	struct gd_json json = GD_JSON_INIT(&walk->groups);
 	struct gd_error err = { 0 };
 	put_group(&json, group);
+	prepare(walk, group, files, sizeof(files) / sizeof(files[0]));
 	if (gd_proc_cgroup_tree_open_file(walk->proc->target->access, walk->root, group, NULL, NULL,
 	                                  &err) < 0) {
 		gd_json_string(&json, "error", err.msg);
@@ -190,6 +213,7 @@ static void put_ancestors(struct walk *walk, const struct gd_proc_cgroup *group)
 	struct gd_proc_cgroup at = *group;
 	int up = 0;
 	do {
+		prepare(walk, &at, limits, sizeof(limits) / sizeof(limits[0]));
 		if (gd_proc_cgroup_tree_open_file(walk->proc->target->access, walk->root, &at, NULL,
 		                                  NULL, NULL) < 0)
 			return;

@@ -150,6 +150,23 @@ static int put_fd(struct walk *walk, int fd, struct gd_error *err)
 	return 0;
 }
 
+#define AT_ONCE 32
+
+/* The links of the next ones; which of them have an fdinfo worth reading is seen only then. */
+static void prepare(struct gd_proc *proc, const struct gd_buf *list, size_t from)
+{
+	struct gd_access_wanted wanted[AT_ONCE];
+	char paths[AT_ONCE][32];
+	size_t n = 0;
+	for (; n < AT_ONCE && from + n < list->len / sizeof(int32_t); n++) {
+		int32_t fd;
+		memcpy(&fd, list->data + (from + n) * sizeof(fd), sizeof(fd));
+		(void)snprintf(paths[n], sizeof(paths[n]), "fd/%d", fd);
+		wanted[n] = (struct gd_access_wanted){ .kind = GD_ACCESS_LINK, .path = paths[n] };
+	}
+	gd_access_prepare(proc->target->access, wanted, n);
+}
+
 static struct gd_outcome walk_fds(struct walk *walk, const struct gd_buf *list, bool cut)
 {
 	for (size_t i = 0; i < list->len / sizeof(int32_t); i++) {
@@ -158,6 +175,8 @@ static struct gd_outcome walk_fds(struct walk *walk, const struct gd_buf *list, 
 		memcpy(&fd, list->data + i * sizeof(fd), sizeof(fd));
 		if (gd_collect_cancelled(walk->proc->collect))
 			return gd_outcome(GD_GRADE_PARTIAL, -ECANCELED, "interrupted");
+		if (i % AT_ONCE == 0)
+			prepare(walk->proc, list, i);
 		if (put_fd(walk, fd, &err) < 0)
 			return walk->n > 0 ? gd_outcome_of(GD_GRADE_PARTIAL, &err)
 			                   : gd_proc_outcome(&err);

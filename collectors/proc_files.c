@@ -49,6 +49,16 @@ static void copy_file(struct gd_proc *proc, const char *name, bool of_memory)
 
 void gd_proc_files_collect(struct gd_proc *proc)
 {
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && proc->sink_code == 0; i++)
+	enum { N = sizeof(files) / sizeof(files[0]) };
+	struct gd_access_wanted wanted[N];
+	char paths[N][64];
+	for (size_t i = 0; i < N; i++) {
+		(void)snprintf(paths[i], sizeof(paths[i]), "%s%s",
+		               files[i].of_memory ? proc->target->via : "",
+		               files[i].name + sizeof("proc/") - 1);
+		wanted[i] = (struct gd_access_wanted){ .kind = GD_ACCESS_OPEN, .path = paths[i] };
+	}
+	gd_access_prepare(proc->target->access, wanted, N);
+	for (size_t i = 0; i < N && proc->sink_code == 0; i++)
 		copy_file(proc, files[i].name, files[i].of_memory);
 }

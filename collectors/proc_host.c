@@ -104,7 +104,13 @@ static void collect_cpuinfo(struct gd_proc *proc)
 
 void gd_proc_host_collect(struct gd_proc *proc)
 {
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && proc->sink_code == 0; i++)
+	enum { N = sizeof(files) / sizeof(files[0]) };
+	struct gd_access_wanted wanted[N];
+	for (size_t i = 0; i < N; i++)
+		wanted[i] = (struct gd_access_wanted){ .kind = GD_ACCESS_OPEN,
+			                               .path = files[i].path };
+	gd_access_prepare(proc->target->access, wanted, N);
+	for (size_t i = 0; i < N && proc->sink_code == 0; i++)
 		copy_file(proc, files[i].name, files[i].path);
 	collect_cpuinfo(proc);
 }

@@ -101,11 +101,28 @@ static void put_stack(struct walk *walk, pid_t tid, const struct gd_stat *stat)
 	gd_buf_printf(&walk->stacks, "\" %c\n%s\n", stat->state, stack);
 }
 
+/* All that put_thread and what it calls will read of the thread. */
+static void prepare(const struct walk *walk, pid_t tid)
+{
+	static const char *const names[] = { "stat", "status", "schedstat", "wchan", "stack" };
+	enum { N = sizeof(names) / sizeof(names[0]) };
+	struct gd_access_wanted wanted[N];
+	char paths[N][48];
+	bool detailed = walk->n_seen < DETAILED_MAX;
+	size_t n = !detailed ? 1 : walk->stacks_outcome.grade >= GD_GRADE_SKIPPED ? N - 1 : N;
+	for (size_t i = 0; i < n; i++) {
+		(void)snprintf(paths[i], sizeof(paths[i]), "task/%d/%s", tid, names[i]);
+		wanted[i] = (struct gd_access_wanted){ .kind = GD_ACCESS_READ, .path = paths[i] };
+	}
+	gd_access_prepare(walk->proc->target->access, wanted, n);
+}
+
 static void put_thread(struct walk *walk, pid_t tid)
 {
 	struct gd_json json = GD_JSON_INIT(&walk->lines);
 	struct gd_stat stat;
 	struct gd_error err = { 0 };
+	prepare(walk, tid);
 	const char *text = read_of(walk, tid, "stat", &err);
 	if (text == NULL || gd_stat_parse(text, walk->file.len, &stat, &err) < 0) {
 		walk->n_ended++;

@@ -382,7 +382,7 @@ static struct gd_outcome collect(struct gd_collect *c)
 		outcome = put_runtime(c);
 		return gd_outcome_worse(outcome, put_buildinfo(c));
 	}
-	outcome = gd_outcome_of(GD_GRADE_SKIPPED, &c->go_error);
+	outcome = gd_collect_without_go(c);
 	if (c->sink->absent(c->sink, &runtime_json, &outcome, &err) < 0 ||
 	    c->sink->absent(c->sink, &buildinfo_json, &outcome, &err) < 0)
 		return gd_outcome_of(GD_GRADE_FAILED, &err);

@@ -18,6 +18,14 @@
 
 struct gd_access;
 
+/* What will be asked for next. */
+struct gd_access_wanted {
+	enum gd_access_kind { GD_ACCESS_OPEN, GD_ACCESS_READ, GD_ACCESS_LINK, GD_ACCESS_GROUP } kind;
+	const char *path;             /* of a group's file: its name, NULL whether it is there */
+	const char *mount, *relative; /* of a group */
+};
+#define GD_ACCESS_WANTED_MAX 64
+
 struct gd_access_ops {
 	/* Opens for reading, not through a link in the last component. */
 	int (*open_file)(struct gd_access *access, const char *path, int *ret_fd,
@@ -38,6 +46,11 @@ struct gd_access_ops {
 	                  const char *name, int *ret_fd, struct gd_error *err);
 	/* A perf event that samples the target's thread (see gd_access_open_perf). */
 	int (*open_perf)(struct gd_access *access, pid_t tid, int *ret_fd, struct gd_error *err);
+	/*
+	 * These, at most GD_ACCESS_WANTED_MAX, are about to be wanted once each: who has to ask may
+	 * ask for all in one go.  Only a hint, NULL allowed (the direct kind does not need it).
+	 */
+	void (*prepare)(struct gd_access *access, const struct gd_access_wanted *wanted, size_t n);
 	void (*close)(struct gd_access *access); /* frees it */
 };
 
@@ -50,6 +63,13 @@ struct gd_access {
 int gd_access_direct(int proc_fd, int pid_fd, pid_t pid, uint32_t uid, struct gd_access **ret,
                      struct gd_error *err);
 void gd_access_close(struct gd_access *access); /* NULL allowed */
+
+static inline void gd_access_prepare(struct gd_access *access,
+                                     const struct gd_access_wanted *wanted, size_t n)
+{
+	if (access->ops->prepare != NULL)
+		access->ops->prepare(access, wanted, n);
+}
 
 /* Opens (O_PATH) a directory below dir_fd: no links, no "..", no other file system; or -errno. */
 int gd_access_open_beneath(int dir_fd, const char *path);
