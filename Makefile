@@ -448,6 +448,7 @@ shared := tests/archives.c tests/fault.c tests/parser_faults.c tests/hook_world.
 
 # Scripts around the real programs: exit 0 passed, 77 skipped.
 integration := \
+	tests/integration/agent.sh \
 	tests/integration/alert.sh \
 	tests/integration/archive_by_hand.sh \
 	tests/integration/archive_damage.sh \
@@ -457,6 +458,7 @@ integration := \
 	tests/integration/kill.sh \
 	tests/integration/soak.sh \
 	tests/integration/storm.sh \
+	tests/integration/unit.sh \
 	tests/integration/units.sh
 
 # Programs with a known state for tests to look at: tests/victims/<name>.c, and tests/victims/<name>/

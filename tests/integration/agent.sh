@@ -22,6 +22,8 @@ fail() {
 	exit 1
 }
 step() { echo "-- $*"; }
+# grep -q would close the pipe on whoever writes.
+has() { grep "$@" >/dev/null; }
 # A name of its own, so that other tests' victims are not meant.
 cp "$victim" "$dir/gdagent-it"
 mkfifo "$dir/in"
@@ -58,9 +60,9 @@ step "a rule with for 0 fires and its capture verifies"
 agent_await "$dir" 20 '.captures[0].state == "succeeded"' || fail "no capture: $(agent_status "$dir")"
 archive=$(ls "$dir"/state/spool/ready/*.tar)
 "$BUILD/godiag" verify "$archive" >/dev/null || fail "$archive does not verify"
-"$BUILD/godiag" list "$archive" | grep -q '^timeline.jsonl' || fail "no timeline"
-"$BUILD/godiag" show "$archive" | grep -q 'rule=many' || fail "show does not name the rule"
-"$BUILD/godiag" show "$archive" | grep -q 'go_goroutines' || fail "show does not name the metric"
+"$BUILD/godiag" list "$archive" | has '^timeline.jsonl' || fail "no timeline"
+"$BUILD/godiag" show "$archive" | has 'rule=many' || fail "show does not name the rule"
+"$BUILD/godiag" show "$archive" | has 'go_goroutines' || fail "show does not name the metric"
 
 step "a service without a process is named, and status says so by its exit"
 code=0
@@ -93,7 +95,7 @@ agent_await "$dir" 20 '.watched | length == 1' || fail "not watched after the re
 kill -USR1 "$(cat "$dir/godiagd.pid")"
 agent_await "$dir" 10 '[.captures[] | select(.trigger == "signal" and .state == "succeeded")] | length == 1' ||
 	fail "SIGUSR1: $(agent_status "$dir")"
-if /bin/kill --help 2>&1 | grep -q queue; then
+if /bin/kill --help 2>&1 | has queue; then
 	/bin/kill -q $$ -s USR2 "$(cat "$dir/godiagd.pid")"
 	agent_await "$dir" 10 "[.captures[] | select(.trigger != \"rule\" and .pid == $$ and .digest != \"\")] | length == 1" ||
 		fail "SIGUSR2: $(agent_status "$dir")"
