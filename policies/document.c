@@ -152,8 +152,9 @@ static void refuse_extras(struct builder *b, const yaml_event_t *event, const ya
 
 static bool wants_key(const struct builder *b)
 {
-	return b->depth > 0 && b->levels[b->depth - 1].node->kind == GD_NODE_MAP &&
-	       b->levels[b->depth - 1].key == NULL;
+	const struct level *open = b->depth > 0 ? &b->levels[b->depth - 1] : NULL;
+	return open != NULL && open->node != NULL && open->node->kind == GD_NODE_MAP &&
+	       open->key == NULL;
 }
 
 static int take_key(struct builder *b, const yaml_event_t *event, const char *text)

@@ -76,7 +76,7 @@ const struct gd_rule *gd_policy_rule(const struct gd_policy *policy, const char 
 }
 
 /* Of all files one after another: `cat` and `sha256sum` give the same. */
-static int digest(const struct gd_policy_files *files, char to[72], struct gd_error *err)
+static bool digest(const struct gd_policy_files *files, char to[72])
 {
 	unsigned char hash[EVP_MAX_MD_SIZE];
 	unsigned n = 0;
@@ -87,19 +87,19 @@ static int digest(const struct gd_policy_files *files, char to[72], struct gd_er
 	ok = ok && EVP_DigestFinal_ex(md, hash, &n) == 1;
 	EVP_MD_CTX_free(md);
 	if (!ok)
-		return gd_fail(err, -ENOMEM, "no SHA-256 of the policy");
+		return false;
 	memcpy(to, "sha256:", 8);
 	for (size_t i = 0; i < n; i++)
 		(void)snprintf(to + 7 + 2 * i, 3, "%02x", hash[i]);
-	return 0;
+	return true;
 }
 
-static int make_policy(const struct gd_policy_files *files, struct gd_policy **ret,
-                       struct gd_error *err)
+/* The defaults of the host; NULL: no memory. */
+static struct gd_policy *make_policy(const struct gd_policy_files *files)
 {
 	GD_CLEANUP(cleanup_policy) struct gd_policy *policy = calloc(1, sizeof(*policy));
 	if (policy == NULL)
-		return gd_fail(err, -ENOMEM, "no memory for a policy");
+		return NULL;
 	policy->budget = (struct gd_budget){
 		.captures = { .n = 20, .window_ns = DAY_NS },
 		.pause = { .n = NS_PER_S, .window_ns = DAY_NS },
@@ -112,18 +112,14 @@ static int make_policy(const struct gd_policy_files *files, struct gd_policy **r
 	if (policy->files != NULL)
 		policy->files[0] = NULL;
 	if (policy->hook.listen == NULL || policy->files == NULL)
-		return gd_fail(err, -ENOMEM, "no memory for a policy");
+		return NULL;
 	for (size_t i = 0; i < files->n; i++) {
 		policy->files[i] = strdup(files->list[i].path);
 		policy->files[i + 1] = NULL;
 		if (policy->files[i] == NULL)
-			return gd_fail(err, -ENOMEM, "no memory for a policy");
+			return NULL;
 	}
-	int r = digest(files, policy->digest, err);
-	if (r < 0)
-		return r;
-	*ret = gd_steal_ptr(&policy);
-	return 0;
+	return digest(files, policy->digest) ? gd_steal_ptr(&policy) : NULL;
 }
 
 struct documents {
@@ -193,15 +189,14 @@ static int say_what_is_wrong(const struct gd_findings *findings, const char *pat
 static int load(const char *path, const struct gd_policy_files *files, struct gd_policy **ret,
                 struct gd_findings *findings, struct gd_error *err)
 {
-	GD_CLEANUP(cleanup_policy) struct gd_policy *policy = NULL;
+	GD_CLEANUP(cleanup_policy) struct gd_policy *policy = make_policy(files);
 	GD_CLEANUP(free_documents) struct documents documents = { 0 };
-	int r = make_policy(files, &policy, err);
-	if (r < 0)
-		return r;
+	if (policy == NULL)
+		return gd_fail(err, -ENOMEM, "%s: no memory", path);
 	struct gd_policy_reader reader = {
 		.policy = policy, .findings = findings, .incomplete = files->incomplete
 	};
-	r = parse_files(files, &reader, &documents, err);
+	int r = parse_files(files, &reader, &documents, err);
 	if (r < 0)
 		return r;
 	each(&reader, &documents, NULL, gd_policy_read_host);

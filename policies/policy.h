@@ -85,15 +85,16 @@ struct gd_policy_label {
 	char *key, *value;
 };
 
-/* Ceilings of the host, or of one rule when written inside of it. */
+/* Ceilings of the host, where a loaded policy has every default filled in, or of one rule when
+ * written inside of it, where only the first four can be given and 0 means not given. */
 struct gd_budget {
-	struct gd_rate captures;      /* "6/1h" */
-	struct gd_rate bytes;         /* "2GiB/24h" sealed */
-	struct gd_rate pause;         /* "1s/24h" of stopping targets */
-	uint64_t pause_ns;            /* longest single stop; 0: default */
-	uint64_t spool_bytes;         /* the spool never exceeds this; 0: default (host only) */
-	double free_ratio;            /* of the spool's file system stays free; < 0: default */
-	uint64_t upload_bytes_per_s;  /* 0: no limit (host only) */
+	struct gd_rate captures;      /* captures: "6/1h"; host's default 20/24h */
+	struct gd_rate bytes;         /* bytes: "2GiB/24h" sealed; default none */
+	struct gd_rate pause;         /* pauses: "1s/24h" of stopping targets, the default */
+	uint64_t pause_ns;            /* pause: longest single stop; default 50 ms */
+	uint64_t spool_bytes;         /* spool: never exceeded; default 2 GiB */
+	double free_ratio;            /* free: of the spool's file system; default 0.15 */
+	uint64_t upload_bytes_per_s;  /* upload: 0: no limit */
 };
 
 struct gd_rule {
@@ -107,12 +108,13 @@ struct gd_rule {
 	enum gd_event event;          /* EVENT */
 	uint64_t event_count, event_within_ns; /* RESTARTS */
 	uint64_t every_ns, jitter_ns; /* SCHEDULE */
-	uint64_t for_ns;              /* holds on every sample for so long; METRIC */
+	uint64_t for_ns;              /* holds on every sample for so long; METRIC, default 30 s */
 	double clear;                 /* re-arm level; default: the level less 10 % */
 	uint64_t clear_for_ns;        /* which holds that long */
-	uint64_t cooldown_ns;         /* between captures of one rule and process; default 10 m */
-	struct gd_rate limit;         /* per rule and service; default 5/24h */
-	struct gd_budget budget;      /* of this rule; zero: only the host's */
+	uint64_t cooldown_ns;         /* between captures of one rule and process; default 10 m,
+	                               * SCHEDULE: 0 */
+	struct gd_rate limit;         /* per rule and service; default 5/24h, SCHEDULE: what is due */
+	struct gd_budget budget;      /* of this rule; zero (free_ratio -1): only the host's */
 	uint64_t sample_k, sample_n;  /* k of n hosts; n 0: all */
 	uint64_t dedup_ns;            /* the same again within this is "seen again"; 0: off */
 	struct gd_condition unless;   /* holds: light instead of `profile` */
@@ -129,7 +131,8 @@ struct gd_retention { /* of archives that were uploaded, or have nowhere to go *
 };
 
 struct gd_hook_policy {
-	char *listen; /* "unix:/run/godiag-hook/hook.sock" (default), "127.0.0.1:7077", "[::1]:7077", "off" */
+	char *listen; /* "unix:/run/godiag-hook/hook.sock" (default), "127.0.0.1:7077", "[::1]:7077",
+	               * "off"; loopback only */
 	char *tokens; /* file of token hashes; NULL: $CREDENTIALS_DIRECTORY/tokens when there is one */
 };
 
@@ -143,7 +146,7 @@ struct gd_policy {
 	struct gd_retention retention;
 	struct gd_hook_policy hook;
 	uint64_t fleet_size;         /* for "sample: 3/fleet"; 0 unknown */
-	char digest[72];             /* "sha256:..." over all files, in order */
+	char digest[72];             /* "sha256:..." over all files one after another */
 	char **files;                /* NULL-terminated, in the order read */
 };
 

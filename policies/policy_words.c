@@ -231,7 +231,7 @@ void gd_policy_words_rule(const struct gd_policy *policy, const struct gd_rule *
 	}
 	if (rule->baseline) {
 		new_line(to, indent);
-		gd_buf_puts(to, "keeps the last light capture of a good time beside it");
+		gd_buf_puts(to, "compared with a light capture of a good time, taken once a day");
 	}
 	gd_buf_putc(to, '\n');
 }

@@ -204,7 +204,7 @@ static void explain_has_words_for_every_key(void **state)
 		"counted",
 		"of its own at most 1 capture in 1h, 1.0 MiB in 2h, stops of 2s in 2d, 5ms for one "
 		"stop",
-		"keeps the last light capture of a good time beside it",
+		"compared with a light capture of a good time, taken once a day",
 		"every 24h and up to 1h later: a light capture of s",
 		"when time_to_limit is below 5 m 00 s, at once",
 		"armed again at 5 m 30 s or more for 1m30s",

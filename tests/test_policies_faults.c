@@ -28,7 +28,8 @@ static const char *two_files(void)
 	(void)put("etc/policy.d/x.yaml",
 	          "services:\n"
 	          "  - name: s\n"
-	          "    match: {unit: a.service, exe: /a, comm: a, cmdline: a, cgroup: /a, container: '*-a'}\n"
+	          "    match: {unit: a.service, exe: /a, comm: a, cmdline: a, cgroup: /a,\n"
+	          "            container: '*-a'}\n"
 	          "    scrape: http://127.0.0.1/m\n"
 	          "upload: file:///y\n");
 	return test_path("etc");

@@ -926,6 +926,25 @@ static void the_examples_load_without_findings(void **state)
 	}
 }
 
+static void the_example_of_the_manual_loads(void **state)
+{
+	(void)state;
+	GD_BUF struct gd_buf page = GD_BUF_INIT(1 << 20);
+	GD_BUF struct gd_buf text = GD_BUF_INIT(1 << 20);
+	struct gd_error err = { 0 };
+	assert_ok(gd_io_read_file_at(AT_FDCWD, "docs/godiag-policy.5", &page, &err), &err);
+	const char *p = strstr(gd_buf_str(&page), ".SH EXAMPLES");
+	assert_non_null(p);
+	p = strstr(p, "\n.EX\n");
+	assert_non_null(p);
+	for (p += 5; strncmp(p, "\n.EE", 4) != 0 && *p != '\0'; p++)
+		if (*p != '\\') /* "\-" is roff for a minus sign */
+			gd_buf_putc(&text, *p);
+	LOADED l = parse(gd_buf_str(&text));
+	assert_clean(&l);
+	assert_int_equal(l.policy->n_rules, 3);
+}
+
 /* Takes the '#' off every line that is YAML; sentences have a blank and a letter behind it. */
 static void uncomment(const struct gd_buf *from, struct gd_buf *to)
 {
@@ -998,6 +1017,7 @@ int main(void)
 		test_case(a_drop_in_with_the_wrong_ending_is_a_warning),
 		test_case(a_file_larger_than_the_ceiling_is_an_error),
 		test_case(the_examples_load_without_findings),
+		test_case(the_example_of_the_manual_loads),
 		test_case(the_defaults_that_the_example_shows_are_the_defaults),
 	};
 	return test_run(tests);
