@@ -5,6 +5,7 @@
  */
 #include "policies/document.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,7 @@ static void attach(struct builder *b, struct gd_node *node)
 	}
 	struct level *level = &b->levels[b->depth - 1];
 	struct gd_node *parent = level->node;
+	assert(parent != NULL);
 	if (parent->kind == GD_NODE_MAP) {
 		const struct gd_node *before = gd_node_get(parent, level->key);
 		node->key = level->key;

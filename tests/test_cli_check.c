@@ -57,7 +57,9 @@ static struct run check(const char *const *arguments)
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (dup2(out, 1) < 0 || dup2(err, 2) < 0)
 			_exit(126);
-		(void)execv(path, (char *const *)(uintptr_t)argv);
+		char *const *args;
+		memcpy(&args, &(const char *const *){ argv }, sizeof(args));
+		(void)execv(path, args);
 		_exit(127);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);

@@ -130,7 +130,7 @@ static void the_example_of_the_design_loads(void **state)
 	assert_true(gc->clear == 0.03);
 	assert_true(gc->for_ns == 40 * S && gc->clear_for_ns == 0);
 	assert_true(gc->cooldown_ns == 660 * S);
-	assert_true(gc->limit.n == 6 && gc->limit.window_ns == 12 * 3600 * S);
+	assert_true(gc->limit.n == 6 && gc->limit.window_ns == 12 * (3600 * S));
 	assert_int_equal(gc->profile, GD_POLICY_LIGHT);
 	assert_int_equal(gc->at.line, 6);
 	assert_int_equal(gc->at.column, 11);
@@ -146,7 +146,7 @@ static void the_example_of_the_design_loads(void **state)
 	assert_null(gd_policy_rule(p, "gc"));
 	assert_true(p->budget.captures.n == 6 && p->budget.captures.window_ns == 3600 * S);
 	assert_true(p->budget.spool_bytes == UINT64_C(5) << 30);
-	assert_true(p->budget.upload_bytes_per_s == 20 << 20);
+	assert_true(p->budget.upload_bytes_per_s == UINT64_C(20) << 20);
 	assert_true(p->fleet_size == 500);
 	assert_string_equal(p->files[0], "p.yaml");
 	assert_null(p->files[1]);
@@ -251,7 +251,7 @@ static void every_key_reaches_its_field(void **state)
 	assert_true(r->event_count == 3 && r->event_within_ns == 600 * S);
 	assert_true(r->cooldown_ns == 0 && r->limit.n == 0);
 	assert_true(r->budget.captures.n == 2 && r->budget.captures.window_ns == 3600 * S);
-	assert_true(r->budget.bytes.n == 1 << 20 && r->budget.bytes.window_ns == 7200 * S);
+	assert_true(r->budget.bytes.n == UINT64_C(1) << 20 && r->budget.bytes.window_ns == 7200 * S);
 	assert_true(r->budget.pause.n == S / 50 && r->budget.pause.window_ns == 10800 * S);
 	assert_true(r->budget.pause_ns == S / 200);
 	assert_true(r->sample_k == 2 && r->sample_n == 7 && r->dedup_ns == 3600 * S);
@@ -260,7 +260,7 @@ static void every_key_reaches_its_field(void **state)
 	assert_true(p->budget.captures.n == 0 && p->budget.pause.n == 0);
 	assert_true(p->budget.bytes.n == UINT64_C(3) << 30);
 	assert_string_equal(p->upload, "s3://bucket/x");
-	assert_true(p->retention.age_ns == 7 * 86400 * S && p->retention.count == 100);
+	assert_true(p->retention.age_ns == 7 * (86400 * S) && p->retention.count == 100);
 	assert_true(p->retention.bytes == UINT64_C(10) << 30);
 	assert_string_equal(p->hook.listen, "[::1]:7077");
 	assert_string_equal(p->hook.tokens, "/etc/godiag/tokens");
