@@ -301,5 +301,6 @@ double gd_watch_place_time_to_limit(const struct gd_watch_place *place)
 	double slope = under > 0 ? (n * sum_xy - sum_x * sum_y) / under : 0;
 	if (usage->used >= usage->limit)
 		return 0;
-	return slope > 0 ? (double)(usage->limit - usage->used) / slope : NAN;
+	/* Known and endless, not unknown: it has to break a row of samples and to clear a rule. */
+	return slope > 0 ? (double)(usage->limit - usage->used) / slope : (double)INFINITY;
 }

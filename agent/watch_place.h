@@ -62,7 +62,8 @@ void gd_watch_place_open(struct gd_watch_place *place);
 void gd_watch_place_close(struct gd_watch_place *place);
 void gd_watch_place_read(struct gd_watch_place *place, int64_t monotonic_ns);
 
-/* Seconds until the limit at the slope of the last minute; NaN when it is not growing. */
+/* Seconds until the limit at the slope of the last minute; infinite when it is not growing, NaN when
+ * too little is known. */
 double gd_watch_place_time_to_limit(const struct gd_watch_place *place);
 
 /* MemTotal of the machine; 0 unknown. */

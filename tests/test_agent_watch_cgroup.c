@@ -189,7 +189,7 @@ static void time_to_limit_is_the_slope_of_the_last_minute(void **state)
 		put_number("cg/pod.slice/memory.current", used);
 		tick(&t);
 	}
-	assert_true(isnan(t.values[GD_METRIC_TIME_TO_LIMIT]));
+	assert_true(isinf(t.values[GD_METRIC_TIME_TO_LIMIT]));
 	put_number("cg/pod.slice/memory.current", GIB + 1);
 	tick(&t);
 	assert_true(near(t.values[GD_METRIC_TIME_TO_LIMIT], 0));
