@@ -16,8 +16,8 @@
 #include "base/clock.h"
 #include "policies/engine.h"
 
-/* So that no difference of two times can wrap: 73 years of uptime or age, and the year 2116. */
-#define GD_ADMISSION_BOOTTIME_MAX (INT64_C(1) << 61)
+/* So that no difference of two times can wrap: 146 years of uptime or age, and the year 2116. */
+#define GD_ADMISSION_BOOTTIME_MAX ((INT64_C(1) << 62) - 1)
 #define GD_ADMISSION_REALTIME_MAX (INT64_C(1) << 62)
 
 #define GD_ADMISSION_ID 64

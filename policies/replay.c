@@ -302,6 +302,8 @@ static void advance(struct gd_replay *replay, const struct gd_replay_line *line)
 		replay->has_offset = true;
 	} else if (replay->has_offset) {
 		now_ns += replay->offset_ns;
+		if (now_ns < 0)
+			now_ns = 0;
 	}
 	if (!replay->begun) {
 		replay->stats.first_realtime_ns = line->realtime_ns;

@@ -11,8 +11,8 @@
 #include "base/text.h"
 
 #define NS_PER_S INT64_C(1000000000)
-/* Year 2261; before 1970 nobody recorded anything. */
-#define SECONDS_MAX INT64_C(9180000000)
+/* From 1970 to 2115, when nobody runs this any more: so that sums of two times cannot wrap. */
+#define SECONDS_MAX INT64_C(4600000000)
 
 static void release(json_t **json)
 {
@@ -77,7 +77,7 @@ bool gd_replay_line_time(const char *text, int64_t *ret_realtime_ns)
 	    !number(&text, 2, 'T', &tm.tm_mday) || !number(&text, 2, ':', &tm.tm_hour) ||
 	    !number(&text, 2, ':', &tm.tm_min) || !number(&text, 2, '\0', &tm.tm_sec))
 		return false;
-	if (tm.tm_year < 1970 || tm.tm_year > 2260 || tm.tm_mon < 1 || tm.tm_mon > 12 ||
+	if (tm.tm_year < 1970 || tm.tm_year > 2114 || tm.tm_mon < 1 || tm.tm_mon > 12 ||
 	    tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
 		return false;
 	if (*text == '.')
@@ -86,7 +86,10 @@ bool gd_replay_line_time(const char *text, int64_t *ret_realtime_ns)
 		return false;
 	tm.tm_year -= 1900;
 	tm.tm_mon -= 1;
-	*ret_realtime_ns = ((int64_t)timegm(&tm) - minutes * 60) * NS_PER_S + ns;
+	int64_t seconds = (int64_t)timegm(&tm) - minutes * 60;
+	if (seconds < 0)
+		return false;
+	*ret_realtime_ns = seconds * NS_PER_S + ns;
 	return true;
 }
 
