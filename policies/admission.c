@@ -13,6 +13,7 @@
 #include "policies/admission_state.h"
 
 #define LINES_MAX 16384 /* of one decision */
+#define HOUR_NS (UINT64_C(3600) * 1000000000)
 
 const char *const gd_verdict_names[GD_VERDICTS] = {
 	[GD_VERDICT_ADMITTED] = "admitted", [GD_VERDICT_DUPLICATE] = "duplicate",
@@ -20,6 +21,13 @@ const char *const gd_verdict_names[GD_VERDICTS] = {
 	[GD_VERDICT_BUDGET] = "budget",     [GD_VERDICT_SPACE] = "space",
 	[GD_VERDICT_SAMPLED] = "sampled",   [GD_VERDICT_DISABLED] = "disabled",
 	[GD_VERDICT_BUSY] = "busy",         [GD_VERDICT_NO_TARGET] = "no_target",
+};
+
+const struct gd_rule gd_admission_unit_rule = {
+	.name = "@unit",
+	.kind = GD_WHEN_EVENT,
+	.limit = { .n = 5, .window_ns = 24 * HOUR_NS },
+	.dedup_ns = HOUR_NS / 6,
 };
 
 /* ---- opening ---- */

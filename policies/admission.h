@@ -33,8 +33,15 @@ enum gd_verdict {
 /* "admitted", "duplicate", "cooldown", ... also the label values of /metrics. */
 extern const char *const gd_verdict_names[GD_VERDICTS];
 
+/*
+ * For what starts by itself and has no rule of the policy: a unit that failed (OnFailure=).  By hand
+ * it is not, and a unit that fails in a loop fails often: 5 captures in 24 h of a service, and what
+ * comes again within 10 minutes is seen again.
+ */
+extern const struct gd_rule gd_admission_unit_rule; /* "@unit", a name no policy can have */
+
 struct gd_trigger {
-	const struct gd_rule *rule;       /* NULL: by hand or by signal */
+	const struct gd_rule *rule;       /* NULL: by hand or by signal; need not be of the policy */
 	const char *service;              /* name; "" none */
 	struct gd_subject_id subject;     /* pid 0: none */
 	const char *fingerprint;          /* alert's; NULL */

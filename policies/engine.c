@@ -377,6 +377,11 @@ void gd_engine_alert(struct gd_engine *engine, const struct gd_rule *rule, int64
 	fire(engine, rule, NULL, now_ns);
 }
 
+bool gd_engine_degraded(const struct gd_engine *engine, const struct gd_rule *rule, int64_t now_ns)
+{
+	return is_degraded(engine, rule, NULL, now_ns);
+}
+
 /* The number of the last due time at or before now. */
 static int64_t slot_at(const struct gd_engine *engine, const struct gd_rule *rule, int64_t now_ns,
                        uint64_t seed)

@@ -99,6 +99,10 @@ bool gd_engine_alert_matches(const struct gd_rule *rule, const char *name,
 /* An alert came in for this rule: fires for the service as a whole. */
 void gd_engine_alert(struct gd_engine *engine, const struct gd_rule *rule, int64_t now_ns);
 
+/* Whether `unless` of a rule without a metric holds now, for its service as a whole: what an alert
+ * would find if it came by gd_engine_alert. */
+bool gd_engine_degraded(const struct gd_engine *engine, const struct gd_rule *rule, int64_t now_ns);
+
 /* Schedules that are due; call at least once a second. `seed` (of the host) spreads the jitter. */
 void gd_engine_tick(struct gd_engine *engine, int64_t now_ns, uint64_t seed);
 

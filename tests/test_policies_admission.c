@@ -470,6 +470,37 @@ static void by_hand_knows_no_limits_but_space(void **state)
 	end();
 }
 
+static const char *unit_failed(int pid, const char *service)
+{
+	struct gd_trigger trigger = trigger_of(NULL, pid);
+	trigger.rule = &gd_admission_unit_rule;
+	trigger.service = service;
+	return decide(&trigger);
+}
+
+static void a_unit_that_fails_in_a_loop_is_no_hand(void **state)
+{
+	(void)state;
+	unsigned admitted = 0;
+	begin(PLENTY "rules:\n" RULE("r", FREE));
+	for (int i = 0; i < 50; i++) {
+		const char *verdict = unit_failed(100 + i, "a");
+		assert_string_equal(verdict, i == 0 ? "admitted" : "duplicate");
+		pass(6 * S / 5);
+	}
+	assert_string_equal(w.decision.first, "c-1");
+	assert_string_equal(unit_failed(300, "b"), "admitted"); /* by service */
+	for (int i = 0; i < 1000; i++) {
+		admitted += strcmp(unit_failed(400, "a"), "admitted") == 0;
+		pass(60 * S);
+	}
+	assert_int_equal(admitted, 4); /* five a day */
+	assert_string_equal(ask(NULL, 100), "admitted");
+	restart();
+	assert_string_equal(unit_failed(500, "a"), "limit");
+	end();
+}
+
 static void space_has_a_floor_and_a_ceiling(void **state)
 {
 	(void)state;
@@ -1065,6 +1096,7 @@ int main(void)
 		test_case(a_rule_that_keeps_failing_disables_itself),
 		test_case(a_rule_can_be_enabled_by_name),
 		test_case(by_hand_knows_no_limits_but_space),
+		test_case(a_unit_that_fails_in_a_loop_is_no_hand),
 		test_case(space_has_a_floor_and_a_ceiling),
 		test_case(the_first_no_is_the_verdict),
 		test_case(our_own_mistakes_are_errors),

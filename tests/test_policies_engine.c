@@ -648,6 +648,34 @@ static void states_are_told_as_words(void **state)
 	series_end();
 }
 
+static void danger_of_a_service_can_be_asked_for(void **state)
+{
+	(void)state;
+	const struct gd_policy *policy = series_policy(
+		SERVICES "  - { name: p, service: a, when: { alert: Slow }, " OPEN
+			 ", unless: { metric: cpu, above: 95% } }\n");
+	const struct gd_rule *rule = &policy->rules[0];
+	const struct gd_subject_id id = { 100, 7 };
+	struct gd_engine *engine;
+	struct gd_error err = { 0 };
+	double values[GD_METRICS] = { 0 };
+	unsigned n = 0;
+	assert_ok(gd_engine_create(policy, ignore_fired, &n, &engine, &err), &err);
+	assert_false(gd_engine_degraded(engine, rule, 0));
+	assert_ok(gd_engine_process(engine, id, 0, true, 0, &err), &err);
+	assert_false(gd_engine_degraded(engine, rule, 0));
+	values[GD_METRIC_CPU] = 0.96;
+	gd_engine_sample(engine, id, 0, values);
+	assert_true(gd_engine_degraded(engine, rule, INT64_C(10000000000)));
+	assert_false(gd_engine_degraded(engine, rule, INT64_C(10000000001)));
+	gd_engine_alert(engine, rule, 0);
+	assert_int_equal(n, 1);
+	gd_engine_gone(engine, id, 0);
+	assert_false(gd_engine_degraded(engine, rule, 0));
+	gd_engine_destroy(engine);
+	series_end();
+}
+
 static void processes_are_counted_and_bounded(void **state)
 {
 	(void)state;
@@ -716,6 +744,7 @@ int main(void)
 		test_case(jitter_spreads_hosts_and_stays_the_same_on_each),
 		test_case(a_firing_that_the_queue_refused_comes_again_while_it_holds),
 		test_case(states_are_told_as_words),
+		test_case(danger_of_a_service_can_be_asked_for),
 		test_case(processes_are_counted_and_bounded),
 		test_case(rules_fire_in_the_order_of_the_policy),
 	};
