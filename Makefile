@@ -306,11 +306,14 @@ tests := \
 	tests/test_agent_hook_auth.c \
 	tests/test_agent_hook_peer.c \
 	tests/test_agent_operations.c \
+	tests/test_agent_packer.c \
 	tests/test_agent_parser.c \
+	tests/test_agent_request.c \
 	tests/test_agent_role.c \
 	tests/test_agent_scraper.c \
 	tests/test_agent_timeline.c \
 	tests/test_agent_upload.c \
+	tests/test_agent_upload_peer.c \
 	tests/test_agent_watch_cgroup.c \
 	tests/test_agent_watch_discover.c \
 	tests/test_agent_watch_facts.c \
@@ -332,6 +335,7 @@ tests := \
 	tests/test_base_io.c \
 	tests/test_base_json.c \
 	tests/test_base_log.c \
+	tests/test_base_message.c \
 	tests/test_base_notify.c \
 	tests/test_base_sink.c \
 	tests/test_base_sm.c \
@@ -414,7 +418,9 @@ tests := \
 	tests/test_uploader_retention.c \
 	tests/test_uploader_sigv4.c \
 	tests/test_uploader_spool.c \
+	tests/test_uploader_spool_faults.c \
 	tests/test_uploader_spool_kill.c \
+	tests/test_uploader_transfer.c \
 	tests/test_uploader_uploader.c
 
 # Tests which make the n-th malloc, read, write... fail: linked with tests/fault.c (see tests/fault.h).
@@ -424,7 +430,8 @@ fault_tests := \
 	tests/test_base_io.c \
 	tests/test_collectors_goroutines_faults.c \
 	tests/test_policies_admission.c \
-	tests/test_policies_faults.c
+	tests/test_policies_faults.c \
+	tests/test_uploader_spool_faults.c
 
 # What tests are linked with.
 harness := tests/test.c tests/victim.c
@@ -507,12 +514,14 @@ fuzzers := \
 	hook_peer \
 	manifest \
 	maps \
+	packer \
 	pclntab \
 	policy \
 	proc_text \
 	profile \
 	redact \
 	replay \
+	request \
 	scheduler \
 	stat \
 	timeline \
@@ -699,7 +708,7 @@ $(go_tests:%.c=$(out)/%.ok): $(go_victim_files)
 
 # All that tests/fault.c defines; the last three are what _FORTIFY_SOURCE makes of the others.
 faults := malloc strdup calloc realloc read pread write openat fsync fdatasync linkat \
-	__read_chk __pread_chk __openat_2
+	renameat unlinkat ftruncate __read_chk __pread_chk __openat_2
 $(fault_tests:%.c=$(out)/%): $(out)/tests/fault.o
 $(fault_tests:%.c=$(out)/%): wrap := $(faults:%=-Wl,--wrap=%)
 
@@ -746,7 +755,7 @@ $(VICTIMS)/versitygw:
 		github.com/versity/versitygw/cmd/versitygw@v1.7.0 >$@.log 2>&1 || tail -n 1 $@.log
 $(patsubst %.c,$(out)/%,$(filter tests/test_golang_%,$(tests))): $(go_harness:%.c=$(out)/%.o)
 $(out)/tests/test_golang_gauges: $(out)/tests/loopback.o
-$(out)/tests/test_uploader_uploader: $(out)/tests/s3_server.o
+$(out)/tests/test_uploader_transfer $(out)/tests/test_uploader_uploader: $(out)/tests/s3_server.o
 $(patsubst %.c,$(out)/%,$(filter tests/test_uploader_spool%,$(tests))): $(out)/tests/spools.o
 uploading := $(filter tests/test_agent_upload% tests/test_cli_upload%,$(tests))
 $(uploading:%.c=$(out)/%): $(out)/tests/spools.o $(out)/tests/s3_server.o $(out)/tests/uploads.o

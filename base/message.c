@@ -66,6 +66,9 @@ int gd_message_send(int fd, uint16_t type, uint32_t seq, const void *body, size_
 	do {
 		n = sendmsg(fd, &msg, MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
+	/* A peer that died with our bytes unread resets the connection: it is gone all the same. */
+	if (n < 0 && errno == ECONNRESET)
+		errno = EPIPE;
 	if (n < 0)
 		return gd_fail_errno(err, -errno, "message %u", type);
 	return 0;

@@ -6,7 +6,10 @@
 #include <dirent.h>
 #include <stdio.h>
 #include <string.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "archive/verify.h"
@@ -143,6 +146,165 @@ static void an_interrupt_seals_what_was_finished(void **state)
 	gd_capture_result_deinit(&result);
 }
 
+static const struct gd_artifact_row *row_of(const struct gd_capture_result *result,
+                                            const char *name)
+{
+	for (size_t i = 0; i < result->snapshot.n_artifacts; i++)
+		if (strcmp(result->snapshot.artifacts[i].name, name) == 0)
+			return &result->snapshot.artifacts[i];
+	return NULL;
+}
+
+static void what_the_caller_has_comes_first(void **state)
+{
+	(void)state;
+	struct victim *victim = victim_start("life", NULL);
+	struct gd_capture_result result;
+	struct gd_plan plan;
+	struct gd_error err = { 0 };
+	assert_ok(gd_plan_make(GD_PROFILE_LIGHT, "proc", NULL, &plan, &err), &err);
+	const struct gd_attachment attachment = {
+		.artifact = { "timeline.jsonl", "application/jsonl", "timeline", 1 },
+		.bytes = "{\"t\":1}\n",
+		.n = 8,
+	};
+	const struct gd_capture_options options = {
+		.pid = victim->pid,
+		.plan = &plan,
+		.output_dir = test_dir(),
+		.trigger = "rule",
+		.id = "20261120T000000.000Z-12345678",
+		.attachments = &attachment,
+		.n_attachments = 1,
+	};
+	assert_int_equal(gd_capture_run(&options, &result, &err), GD_EXIT_COMPLETE);
+	assert_string_equal(result.snapshot.id, options.id);
+	assert_contains(result.sealed.path, options.id);
+	/* After the plan, before anything of the target. */
+	assert_true(result.snapshot.n_artifacts > 2);
+	assert_string_equal(result.snapshot.artifacts[1].name, "timeline.jsonl");
+	assert_string_equal(result.snapshot.artifacts[1].collector, "timeline");
+	assert_int_equal(result.snapshot.artifacts[1].bytes, 8);
+	gd_capture_result_deinit(&result);
+}
+
+static void without_a_process_the_attachments_are_sealed(void **state)
+{
+	(void)state;
+	struct gd_capture_result result;
+	struct gd_plan plan;
+	struct gd_error err = { 0 };
+	assert_ok(gd_plan_make(GD_PROFILE_STANDARD, NULL, NULL, &plan, &err), &err);
+	const struct gd_attachment attachment = {
+		.artifact = { "exit.json", "application/json", "watcher", 0 },
+		.bytes = "{}",
+		.n = 2,
+	};
+	const struct gd_capture_options options = {
+		.pid = 0,
+		.subject = "check/out",
+		.plan = &plan,
+		.output_dir = test_dir(),
+		.trigger = "event",
+		.attachments = &attachment,
+		.n_attachments = 1,
+	};
+	assert_int_equal(gd_capture_run(&options, &result, &err), GD_EXIT_COMPLETE);
+	assert_contains(result.sealed.path, "-check_out-0.tar");
+	assert_non_null(row_of(&result, "exit.json"));
+	assert_null(row_of(&result, "proc/status"));
+	assert_string_equal(result.snapshot.comm, "check/out");
+	gd_capture_result_deinit(&result);
+}
+
+static void a_reused_pid_is_gone(void **state)
+{
+	(void)state;
+	struct victim *victim = victim_start("life", NULL);
+	struct gd_capture_result result;
+	struct gd_plan plan;
+	struct gd_error err = { 0 };
+	assert_ok(gd_plan_make(GD_PROFILE_LIGHT, NULL, NULL, &plan, &err), &err);
+	const struct gd_capture_options options = {
+		.pid = victim->pid,
+		.start_ticks = 1,
+		.plan = &plan,
+		.output_dir = test_dir(),
+		.trigger = "rule",
+	};
+	assert_int_equal(gd_capture_run(&options, &result, &err), GD_EXIT_GONE);
+	assert_contains(err.msg, "another process has its number");
+	assert_string_equal(result.sealed.path, "");
+	gd_capture_result_deinit(&result);
+}
+
+/* The child of a test must not assert. */
+static int capture_as_somebody(pid_t pid, const char *dir)
+{
+	struct gd_capture_result result;
+	struct gd_plan plan;
+	struct gd_error err = { 0 };
+	if (setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0 ||
+	    gd_plan_make(GD_PROFILE_LIGHT, NULL, NULL, &plan, &err) < 0)
+		return 100;
+	const struct gd_capture_options options = { .pid = pid, .plan = &plan, .output_dir = dir,
+		                                    .trigger = "manual" };
+	enum gd_exit exit = gd_capture_run(&options, &result, &err);
+	if (exit != GD_EXIT_COMPLETE && exit != GD_EXIT_PARTIAL)
+		(void)fprintf(stderr, "%s\n", err.msg);
+	return result.sealed.path[0] != '\0' && row_of(&result, "proc/status") != NULL &&
+	                       row_of(&result, "proc/maps") != NULL
+	               ? 0 : 101;
+}
+
+static void somebody_without_rights_captures_a_process_of_his_own(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		test_skip("needs root to become somebody else");
+	char dir[4096];
+	int ready[2];
+	(void)snprintf(dir, sizeof(dir), "%s", test_dir());
+	assert_int_equal(chmod(dir, 0777), 0);
+	assert_int_equal(pipe(ready), 0);
+	pid_t sleeper = fork();
+	if (sleeper == 0) {
+		/* An execve, or it would stay undumpable after its change of uid. */
+		if (setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0)
+			_exit(1);
+		(void)dup2(ready[1], 1);
+		(void)execl("/bin/sh", "sh", "-c", "echo ready; exec sleep 60", (char *)NULL);
+		_exit(1);
+	}
+	char word[6];
+	assert_int_equal(read(ready[0], word, sizeof(word)), 6);
+	(void)usleep(50000); /* until sleep is itself */
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(capture_as_somebody(sleeper, dir));
+	test_child_exits(pid, 0);
+	assert_int_equal(kill(sleeper, SIGKILL), 0);
+	assert_int_equal(waitpid(sleeper, NULL, 0), sleeper);
+	(void)close(ready[0]);
+	(void)close(ready[1]);
+}
+
+static void the_cost_of_all_roles_is_counted(void **state)
+{
+	(void)state;
+	struct scene scene = { .victim = victim_start("life", NULL), .at = "" };
+	struct gd_capture_result result;
+	struct rusage own;
+	struct gd_error err = { 0 };
+	assert_int_equal(run(&scene, &result, &err), GD_EXIT_COMPLETE);
+	assert_int_equal(getrusage(RUSAGE_SELF, &own), 0);
+	/* More than this process alone, and not out of proportion. */
+	assert_in_range(result.snapshot.peak_rss_bytes, (uint64_t)own.ru_maxrss * 1024 + 1,
+	                UINT64_C(1) << 30);
+	assert_true(result.snapshot.cpu_ns > 0);
+	gd_capture_result_deinit(&result);
+}
+
 static void the_states_of_a_capture_make_sense(void **state)
 {
 	(void)state;
@@ -157,6 +319,11 @@ int main(void)
 		test_case(an_exit_in_the_middle_is_partial_and_sealed),
 		test_case(an_execve_in_the_middle_is_partial_and_sealed),
 		test_case(an_interrupt_seals_what_was_finished),
+		test_case(what_the_caller_has_comes_first),
+		test_case(without_a_process_the_attachments_are_sealed),
+		test_case(a_reused_pid_is_gone),
+		test_case(somebody_without_rights_captures_a_process_of_his_own),
+		test_case(the_cost_of_all_roles_is_counted),
 		test_case(the_states_of_a_capture_make_sense),
 	};
 	return test_run(tests);
