@@ -81,6 +81,14 @@ static struct gd_process *find_process(struct gd_agent *agent, const struct gd_a
 	return gd_watched_main_of(&agent->watched, ask->service);
 }
 
+/* A unit that fails has no rule, but nobody asked for it by hand either. */
+static const struct gd_rule *limits_of(const struct gd_ask *ask)
+{
+	if (ask->rule == NULL && strcmp(ask->trigger, "unit") == 0)
+		return &gd_admission_unit_rule;
+	return ask->rule;
+}
+
 void gd_agent_ask(struct gd_agent *agent, const struct gd_ask *ask, struct gd_hook_verdict *ret)
 {
 	struct gd_clock now = gd_clock_now();
@@ -88,7 +96,7 @@ void gd_agent_ask(struct gd_agent *agent, const struct gd_ask *ask, struct gd_ho
 	char id[GD_ID_SIZE];
 	gd_id_make(id, now.realtime_ns);
 	struct gd_trigger trigger = {
-		.rule = ask->rule,
+		.rule = limits_of(ask),
 		.service = service_name(agent, ask->service),
 		.subject = process != NULL ? process->info.id : ask->subject,
 		.fingerprint = ask->fingerprint,
@@ -213,13 +221,8 @@ void gd_agent_hook_trigger(void *arg, const struct gd_hook_trigger *trigger,
 {
 	struct gd_agent *agent = arg;
 	const struct gd_rule *rule = &agent->policy->rules[trigger->rule];
-	const struct gd_process *p = gd_watched_main_of(&agent->watched, (uint32_t)rule->service);
-	bool degraded = false;
-	if (rule->has_unless && p != NULL) {
-		double value = p->last[rule->unless.metric];
-		degraded = rule->unless.below ? value < rule->unless.level
-		                              : value > rule->unless.level;
-	}
+	int64_t now_ns = gd_clock_now().boottime_ns;
+	bool degraded = gd_engine_degraded(agent->engine, rule, now_ns);
 	struct gd_ask ask = {
 		.rule = rule,
 		.service = (uint32_t)rule->service,

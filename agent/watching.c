@@ -67,6 +67,7 @@ static void on_tick(void *arg, const struct gd_clock *at)
 {
 	struct gd_agent *agent = arg;
 	gd_engine_tick(agent->engine, at->boottime_ns, agent->seed);
+	gd_admission_flush(agent->admission, at);
 	gd_watched_expire(&agent->watched, at->boottime_ns);
 	gd_agent_baselines(agent, at->boottime_ns);
 }
