@@ -67,9 +67,11 @@ static const char *const watcher_calls[] = {
 #define RESOLVER "sendmmsg", "recvmmsg", "bind", "ioctl", "openat", "fstat", "newfstatat", "lseek", \
 	"uname", "socketpair"
 
+/* Sockets come to it by descriptor: it accepts, and makes and connects none.  No threads. */
 static const char *const hook_calls[] = {
-	SOCKETS, EVENTS, THREADS, "accept", "accept4", "fstat", "newfstatat", "pread64", "getuid",
-	"geteuid", NULL,
+	EVENTS, "accept", "accept4", "recvfrom", "recvmsg", "sendto", "sendmsg", "read", "readv",
+	"write", "writev", "shutdown", "getsockname", "getpeername", "getsockopt", "setsockopt",
+	"pread64", "fstat", "newfstatat", "clock_nanosleep", "nanosleep", NULL,
 };
 
 static const char *const scraper_calls[] = { SOCKETS, EVENTS, THREADS, RESOLVER, NULL };
@@ -129,7 +131,6 @@ const struct gd_role_info gd_roles[GD_ROLES] = {
 		.name = "hook",
 		.user = "godiag-hook",
 		.syscalls = hook_calls,
-		.network = true,
 		.memory_max = 1024 * MIB,
 	},
 	[GD_ROLE_SCRAPER] = {

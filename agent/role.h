@@ -16,7 +16,7 @@ enum gd_role {
 	GD_ROLE_PARSER,   /* reads the target through passed descriptors: pread, write, no more */
 	GD_ROLE_PACKER,   /* hashes, compresses, writes the archive it was given a descriptor of */
 	GD_ROLE_WATCHER,  /* samples: reads /proc and cgroup files and passed memory, asks the broker */
-	GD_ROLE_HOOK,     /* one listening socket, one socket to the broker, no files, no /proc */
+	GD_ROLE_HOOK,     /* serves passed sockets, one of them to the broker; makes none, no files */
 	GD_ROLE_SCRAPER,  /* connects to the services' own metrics; no files */
 	GD_ROLE_UPLOADER, /* the network, passed descriptors of sealed archives, credentials */
 	GD_ROLES,
