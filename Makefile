@@ -208,6 +208,7 @@ agent := \
 	agent/control_ask.c \
 	agent/exporter.c \
 	agent/exposition.c \
+	agent/footprint.c \
 	agent/grant.c \
 	agent/hook.c \
 	agent/hook_alerts.c \
@@ -300,6 +301,7 @@ tests := \
 	tests/test_agent_capture.c \
 	tests/test_agent_control.c \
 	tests/test_agent_exposition.c \
+	tests/test_agent_footprint.c \
 	tests/test_agent_hook.c \
 	tests/test_agent_hook_alerts.c \
 	tests/test_agent_hook_attack.c \

@@ -18,6 +18,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "agent/footprint.h"
 #include "agent/role.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -310,6 +311,7 @@ int gd_agent_main(const struct gd_agent_options *options)
 		gd_agent_start_watcher(agent);
 		gd_agent_prune(agent);
 		gd_log(GD_LOG_INFO, "godiagd " GD_VERSION " watches by policy %s", agent->policy->digest);
+		gd_footprint_shrink();
 		(void)gd_notify_send("READY=1", NULL);
 		while (r == 0 && !(agent->stopping && agent->run.pid == 0))
 			r = gd_loop_turn(&agent->loop, &err);

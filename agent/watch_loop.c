@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <math.h>
 #include <poll.h>
 #include <stdio.h>
@@ -423,6 +424,7 @@ static int begin(struct loop *w)
 	gd_watch_discover_init(&w->discover, w->proc_fd);
 	w->needs = gd_match_needs(w->options->policy);
 	look_around(w);
+	(void)malloc_trim(0); /* what building the jail has left */
 	struct gd_watch_ready ready = { 0 };
 	memcpy(ready.note, w->note, sizeof(ready.note));
 	tell(w, GD_WATCH_READY, &ready, sizeof(ready));

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 
+#include "agent/footprint.h"
 #include "agent/watcher.h"
 #include "policies/policy.h"
 
@@ -97,6 +98,7 @@ int main(int argc, char **argv)
 		(void)fprintf(stderr, "%s\n", err.msg);
 		return 1;
 	}
+	gd_footprint_shrink();
 	printf("watcher %d\n", gd_watcher_pid(watcher));
 	(void)fflush(stdout);
 	for (;;) {

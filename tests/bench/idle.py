@@ -9,6 +9,7 @@ are switched as often with as without.  Goal: 200 targets, at most 10 ms/s and 1
     idle.py --godiagd build/godiagd         --victim PROGRAM     the whole daemon
 """
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -125,12 +126,18 @@ def start_agent(args, folder):
             sys.exit("idle: the driver has ended")
         # Nobody reads on: a pipe holds hours of these lines.
         return agent
-    words = [args.godiagd] + [w.replace("{config}", folder) for w in args.arguments.split()]
-    agent = subprocess.Popen(words)
-    time.sleep(args.settle)
-    if agent.poll() is not None:
-        sys.exit("idle: godiagd has ended with %d" % agent.returncode)
-    return agent
+    run = os.path.join(folder, "run")
+    agent = subprocess.Popen([args.godiagd, "--config", policy, "--state",
+                              os.path.join(folder, "state"), "--run", run])
+    status = [os.path.join(os.path.dirname(args.godiagd), "godiag"), "status", "--run", run, "--json"]
+    for _ in range(120):
+        time.sleep(1)
+        if agent.poll() is not None:
+            sys.exit("idle: godiagd has ended with %d" % agent.returncode)
+        said = subprocess.run(status, capture_output=True).stdout or b"{}"
+        if sum(w.get("go", False) for w in json.loads(said).get("watched", [])) == args.n:
+            return agent
+    sys.exit("idle: godiagd does not read all runtimes")
 
 
 def measure(args, agent, pids):
@@ -182,9 +189,6 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--driver")
     parser.add_argument("--godiagd")
-    parser.add_argument("--arguments", default="--config {config} --state {config}/state --runtime {config}/run",
-                        help="of godiagd; {config} is a folder with policy.yaml")
-    parser.add_argument("--settle", type=float, default=60, help="seconds until godiagd has found all")
     parser.add_argument("--victim", required=True)
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--windows", type=int, default=5)
