@@ -153,7 +153,7 @@ static const char *label(const struct gd_snapshot *a, const char *key)
 	return "";
 }
 
-/* "rule gc-pause of checkout: go_gc_pause_p99 71 ms above 50 ms for 30 s" */
+/* "rule gc-pause of checkout: go_gc_pause_p99 71 ms above 50 ms for 30 s", "alert, rule ..." */
 static void show_trigger(const struct show *s)
 {
 	const struct gd_snapshot *a = s->snapshot;
@@ -162,12 +162,14 @@ static void show_trigger(const struct show *s)
 	char rule[200];
 	char service[200];
 	char reason[700];
-	(void)safe(trigger, sizeof(trigger), a->trigger);
 	(void)safe(rule, sizeof(rule), label(a, "rule"));
+	(void)safe(trigger, sizeof(trigger), a->trigger);
+	if (rule[0] != '\0' && strcmp(trigger, "rule") == 0)
+		trigger[0] = '\0';
 	(void)safe(service, sizeof(service), label(a, "service"));
 	(void)safe(reason, sizeof(reason), a->reason);
 	(void)snprintf(line, sizeof(line), "  %s%s%s%s%s%s%s", trigger,
-	               rule[0] != '\0' ? ", rule " : "", rule, service[0] != '\0' ? " of " : "",
+	               rule[0] == '\0' ? "" : trigger[0] != '\0' ? ", rule " : "rule ", rule, service[0] != '\0' ? " of " : "",
 	               service, reason[0] != '\0' ? ": " : "", reason);
 	whole(s, GD_STYLE_YELLOW, line);
 }

@@ -294,7 +294,9 @@ static void look_at(struct rows *rows, size_t metric, const char *reason,
 	move.before = before.middle;
 	move.now = look_now(rows, metric);
 	double distance = fabs(power(m->unit, move.now) - power(m->unit, move.before));
-	move.moved = distance >= MOVED_LEAST && has_left(&before, move.now);
+	/* That memory will last longer than it would have is nothing to tell. */
+	move.moved = distance >= MOVED_LEAST && has_left(&before, move.now) &&
+	             (move.now < move.before || strcmp(move.name, "time_to_limit") != 0);
 	if (!move.moved && !move.named)
 		return;
 	if (move.moved)

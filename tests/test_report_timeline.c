@@ -171,6 +171,20 @@ static void related_metrics_are_shown_once_and_falling_is_moving(void **state)
 	assert_true(fabs(moves->list[0].now - 30) < 0.1);
 }
 
+static void tell_recovers(int s, int n, double v[GD_METRICS])
+{
+	v[GD_METRIC_TIME_TO_LIMIT] = s < n - 60 ? 900 : 40000;
+	v[GD_METRIC_FDS_OF_LIMIT] = s < n - 60 ? 0.9 : 0.1;
+}
+
+static void that_the_limit_is_farther_away_is_no_news(void **state)
+{
+	(void)state;
+	const struct gd_timeline_moves *moves = find(tell_recovers, 300, "");
+	assert_int_equal(moves->n, 1);
+	assert_string_equal(moves->list[0].name, "fds_of_limit");
+}
+
 static void tell_all(int s, int n, double v[GD_METRICS])
 {
 	for (unsigned i = 0; i < GD_METRICS; i++)
@@ -275,6 +289,8 @@ static void bars_follow_the_values(void **state)
 
 /* --- through an archive --- */
 
+static const char *trigger = "rule";
+
 static char *shown(const struct gd_buf *timeline, bool json, unsigned width)
 {
 	static char *text;
@@ -298,7 +314,7 @@ static char *shown(const struct gd_buf *timeline, bool json, unsigned width)
 	snapshot.started.realtime_ns = WALL + 600 * SECOND;
 	snapshot.started.monotonic_ns = BOOT + 600 * SECOND;
 	snapshot.comm = strdup("checkout");
-	snapshot.trigger = strdup("metric");
+	snapshot.trigger = strdup(trigger);
 	snapshot.reason = strdup("http_p99 840 ms above 500 ms for 30 s\x1b[2J");
 	snapshot.labels = labels;
 	snapshot.n_labels = 2;
@@ -327,7 +343,7 @@ static void show_names_the_rule_and_what_moved(void **state)
 	assert_int_equal(setenv("LC_ALL", "C.UTF-8", 1), 0);
 	const char *text = shown(&timeline, false, 0);
 	assert_contains(text, "\nBEFORE THE TRIGGER  600 samples in 10 m 00 s\n"
-	                      "  metric, rule p99-latency of checkout: http_p99 840 ms above 500 ms "
+	                      "  rule p99-latency of checkout: http_p99 840 ms above 500 ms "
 	                      "for 30 s\\x1b[2J\n"
 	                      "  http_p99              12 ms -> 840 ms         34 s before the capture\n"
 	                      "  go_goroutines         213 -> ");
@@ -365,7 +381,9 @@ static void without_a_story_show_says_why(void **state)
 	(void)state;
 	assert_null(strstr(shown(NULL, false, 0), "BEFORE THE TRIGGER"));
 	GD_BUF struct gd_buf few = told(tell_slow, 3);
-	assert_contains(shown(&few, false, 0), "BEFORE THE TRIGGER\n  metric, rule p99-latency");
+	trigger = "alert";
+	assert_contains(shown(&few, false, 0), "BEFORE THE TRIGGER\n  alert, rule p99-latency of ");
+	trigger = "rule";
 	assert_contains(shown(&few, false, 0), "not watched for long enough");
 	struct gd_buf junk = { .data = (char[]){ "junk" }, .len = 4 };
 	assert_contains(shown(&junk, false, 0), "its timeline cannot be read");
@@ -379,6 +397,7 @@ int main(void)
 		test_case(what_the_trigger_names_is_shown_moved_or_not),
 		test_case(a_spike_or_what_always_wavers_did_not_move),
 		test_case(related_metrics_are_shown_once_and_falling_is_moving),
+		test_case(that_the_limit_is_farther_away_is_no_news),
 		test_case(no_more_than_a_few_are_shown),
 		test_case(a_short_timeline_says_so),
 		test_case(foreign_names_and_times_are_left_out),
