@@ -176,10 +176,30 @@ static int on_absent(struct gd_packer *p, const struct gd_record_absent *record,
 	return sink->absent(sink, &artifact, &record->outcome, err);
 }
 
+static int on_many(struct gd_packer *p, const char *body, size_t len, struct gd_error *err)
+{
+	int r = 0;
+	while (r == 0 && len > 0) {
+		struct gd_record_head head;
+		if (len < sizeof(head))
+			return bad(err, "its length");
+		memcpy(&head, body, sizeof(head));
+		size_t padded = ((size_t)head.n + 7) & ~(size_t)7;
+		if (padded > len - sizeof(head) || head.type >= GD_RECORD_MANY)
+			return bad(err, "one of many");
+		r = gd_packer_record(p, (uint16_t)head.type, body + sizeof(head), head.n, err);
+		body += sizeof(head) + padded;
+		len -= sizeof(head) + padded;
+	}
+	return r;
+}
+
 int gd_packer_record(struct gd_packer *p, uint16_t type, const void *body, size_t len,
                      struct gd_error *err)
 {
 	switch (type) {
+	case GD_RECORD_MANY:
+		return on_many(p, body, len, err);
 	case GD_RECORD_OPEN:
 		return len == sizeof(struct gd_record_open) ? on_open(p, body, err)
 		                                            : bad(err, "its length");

@@ -24,7 +24,13 @@ enum gd_record {
 	GD_RECORD_WRITE,
 	GD_RECORD_CLOSE,
 	GD_RECORD_ABSENT,
+	GD_RECORD_MANY, /* several of those above: struct gd_record_head and a record, padded to 8 */
 	GD_RECORDS,
+};
+
+struct gd_record_head {
+	uint32_t type;
+	uint32_t n; /* bytes that follow, without what pads them */
 };
 
 /* Artifacts one reader has open at once; scratch files go with them. */

@@ -8,14 +8,19 @@
 #include "agent/packer.h"
 #include "base/message.h"
 
-/* With its head still one message; the rest of the sockets' buffers holds two more. */
+/* With its heads still one message; the rest of the sockets' buffers holds two more. */
 #define PIECE_BYTES 60000
+#define PACKET_BYTES (PIECE_BYTES + 1024)
 
 struct remote {
 	struct gd_sink sink;
 	int fd;
 	volatile uint64_t *progress;
 	bool used[GD_RECORD_STREAMS];
+	/* Records on their way: whatever ends an artifact sends them, so that one that is whole is
+	 * never lost with the next, and a small one is a single message. */
+	size_t n;
+	_Alignas(8) char packet[PACKET_BYTES];
 };
 
 struct remote_stream {
@@ -27,19 +32,39 @@ struct remote_stream {
 	} piece;
 };
 
-static int send_record(struct remote *remote, enum gd_record type, const void *body, size_t n,
-                       struct gd_error *err)
+static int send_packet(struct remote *remote, struct gd_error *err)
 {
+	size_t n = remote->n;
 	(*remote->progress)++;
-	return gd_message_send(remote->fd, (uint16_t)type, 0, body, n, NULL, 0, err);
+	remote->n = 0;
+	return n > 0 ? gd_message_send(remote->fd, GD_RECORD_MANY, 0, remote->packet, n, NULL, 0,
+	                               err)
+	             : 0;
+}
+
+/* Records are never longer than a packet. */
+static int put_record(struct remote *remote, enum gd_record type, const void *body, size_t n,
+                      struct gd_error *err)
+{
+	const struct gd_record_head head = { .type = type, .n = (uint32_t)n };
+	size_t padded = (n + 7) & ~(size_t)7;
+	int r = sizeof(head) + padded > PACKET_BYTES - remote->n ? send_packet(remote, err) : 0;
+	if (r < 0)
+		return r;
+	char *to = remote->packet + remote->n;
+	memcpy(to, &head, sizeof(head));
+	memcpy(to + sizeof(head), body, n);
+	memset(to + sizeof(head) + n, 0, padded - n);
+	remote->n += sizeof(head) + padded;
+	return 0;
 }
 
 static int flush(struct remote_stream *s, struct gd_error *err)
 {
 	if (s->piece.head.n == 0)
 		return 0;
-	int r = send_record(s->remote, GD_RECORD_WRITE, &s->piece,
-	                    sizeof(s->piece.head) + s->piece.head.n, err);
+	int r = put_record(s->remote, GD_RECORD_WRITE, &s->piece,
+	                   sizeof(s->piece.head) + s->piece.head.n, err);
 	s->piece.head.n = 0;
 	return r;
 }
@@ -56,6 +81,8 @@ static int on_write(struct gd_stream *stream, const void *bytes, size_t n, struc
 		from += part;
 		n -= part;
 		int r = s->piece.head.n == PIECE_BYTES ? flush(s, err) : 0;
+		if (r == 0 && s->piece.head.n == 0)
+			r = send_packet(s->remote, err);
 		if (r < 0)
 			return r;
 	}
@@ -69,7 +96,9 @@ static int on_close(struct gd_stream *stream, const struct gd_outcome *outcome,
 	struct gd_record_close record = { .stream = s->piece.head.stream, .outcome = *outcome };
 	int r = flush(s, err);
 	if (r == 0)
-		r = send_record(s->remote, GD_RECORD_CLOSE, &record, sizeof(record), err);
+		r = put_record(s->remote, GD_RECORD_CLOSE, &record, sizeof(record), err);
+	if (r == 0)
+		r = send_packet(s->remote, err);
 	s->remote->used[record.stream] = false;
 	free(s);
 	return r;
@@ -101,7 +130,7 @@ static int on_open(struct gd_sink *sink, const struct gd_artifact *artifact,
 	struct remote_stream *s = malloc(sizeof(*s));
 	if (s == NULL)
 		return gd_fail_errno(err, -ENOMEM, "artifact %s", artifact->name);
-	r = send_record(remote, GD_RECORD_OPEN, &record, sizeof(record), err);
+	r = put_record(remote, GD_RECORD_OPEN, &record, sizeof(record), err);
 	if (r < 0) {
 		free(s);
 		return r;
@@ -120,8 +149,9 @@ static int on_absent(struct gd_sink *sink, const struct gd_artifact *artifact,
 	struct gd_record_absent record = { .outcome = *outcome };
 	int r = name_it(artifact, record.name, sizeof(record.name), record.media_type,
 	                sizeof(record.media_type), err);
-	return r < 0 ? r : send_record((struct remote *)sink, GD_RECORD_ABSENT, &record,
-	                               sizeof(record), err);
+	if (r == 0)
+		r = put_record((struct remote *)sink, GD_RECORD_ABSENT, &record, sizeof(record), err);
+	return r < 0 ? r : send_packet((struct remote *)sink, err);
 }
 
 int gd_packer_sink_create(int fd, volatile uint64_t *progress, struct gd_sink **ret,

@@ -188,6 +188,34 @@ static void what_the_caller_has_comes_first(void **state)
 	gd_capture_result_deinit(&result);
 }
 
+/* Too large for the packer's memory, and nothing that zstd could do about it. */
+static void large_evidence_goes_through_scratch_files(void **state)
+{
+	(void)state;
+	static unsigned char noise[3][700000];
+	struct gd_capture_result result;
+	struct gd_plan plan;
+	struct gd_error err = { 0 };
+	uint64_t x = 88172645463325252;
+	for (size_t i = 0; i < sizeof(noise); i++) {
+		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+		((unsigned char *)noise)[i] = (unsigned char)x;
+	}
+	const struct gd_attachment attachments[] = {
+		{ { "a", "text/plain", "x", 1 }, noise[0], sizeof(noise[0]) },
+		{ { "b", "text/plain", "x", 1 }, noise[1], sizeof(noise[1]) },
+		{ { "c", "text/plain", "x", 0 }, noise[2], sizeof(noise[2]) },
+	};
+	assert_ok(gd_plan_make(GD_PROFILE_LIGHT, NULL, NULL, &plan, &err), &err);
+	const struct gd_capture_options options = { .plan = &plan, .output_dir = test_dir(),
+		                                    .trigger = "event",
+		                                    .attachments = attachments,
+		                                    .n_attachments = 3 };
+	assert_int_equal(gd_capture_run(&options, &result, &err), GD_EXIT_COMPLETE);
+	assert_true(result.sealed.bytes > sizeof(noise));
+	gd_capture_result_deinit(&result);
+}
+
 static void without_a_process_the_attachments_are_sealed(void **state)
 {
 	(void)state;
@@ -320,6 +348,7 @@ int main(void)
 		test_case(an_execve_in_the_middle_is_partial_and_sealed),
 		test_case(an_interrupt_seals_what_was_finished),
 		test_case(what_the_caller_has_comes_first),
+		test_case(large_evidence_goes_through_scratch_files),
 		test_case(without_a_process_the_attachments_are_sealed),
 		test_case(a_reused_pid_is_gone),
 		test_case(somebody_without_rights_captures_a_process_of_his_own),
