@@ -190,7 +190,9 @@ static int take_samples(struct gd_watcher *w, const struct gd_message *m, struct
 			return nonsense("a sample of nobody", err);
 		for (int k = 0; k < GD_METRICS; k++) {
 			double value = samples->list[i].values[k];
-			values[k] = isfinite(value) ? value : (double)NAN;
+			/* what does not grow has endless time to its limit, which clears rules */
+			bool endless = k == GD_METRIC_TIME_TO_LIMIT && value > 0;
+			values[k] = isfinite(value) || endless ? value : (double)NAN;
 		}
 		values[GD_METRIC_HTTP_P99] = w->http[seat->watched.service];
 		w->options.ops->sample(w->options.arg, seat->watched.slot, &samples->at, values);

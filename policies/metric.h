@@ -21,7 +21,8 @@ enum gd_metric {
 	GD_METRIC_STATE_D,          /* seconds its main thread has been in state D without a break */
 	/* of its cgroup */
 	GD_METRIC_MEMORY_OF_LIMIT,  /* of the nearest memory limit, else of the machine's memory */
-	GD_METRIC_TIME_TO_LIMIT,    /* seconds until that limit at the slope of the last minute */
+	GD_METRIC_TIME_TO_LIMIT,    /* seconds until that limit at the slope of the last minute;
+	                             * INFINITY when it does not grow */
 	GD_METRIC_CGROUP_THROTTLED, /* part of the periods in which it was throttled */
 	GD_METRIC_PSI_CPU_SOME,     /* part of the window; the cgroup's, else the host's */
 	GD_METRIC_PSI_CPU_FULL,

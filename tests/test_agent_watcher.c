@@ -733,10 +733,12 @@ static void values_that_are_no_numbers_are_no_samples(void **state)
 	(void)finds(&liar, v);
 	samples.list[0].slot = 5;
 	samples.list[0].values[GD_METRIC_RSS] = (double)INFINITY;
+	samples.list[0].values[GD_METRIC_TIME_TO_LIMIT] = (double)INFINITY;
 	samples.list[0].values[GD_METRIC_THREADS] = 3;
 	samples.list[0].values[GD_METRIC_HTTP_P99] = 3; /* not the watcher's to say */
 	assert_int_equal(says(&liar, GD_WATCH_SAMPLES, &samples, one), 0);
 	assert_true(isnan(liar.w.seen.values[5][GD_METRIC_RSS]));
+	assert_true(isinf(liar.w.seen.values[5][GD_METRIC_TIME_TO_LIMIT]) > 0); /* but this is one */
 	assert_true(liar.w.seen.values[5][GD_METRIC_THREADS] == 3);
 	assert_true(isnan(liar.w.seen.values[5][GD_METRIC_HTTP_P99]));
 	gd_watcher_http(liar.w.watcher, 0, 0.25);
