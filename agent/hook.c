@@ -42,7 +42,9 @@
 #define BROKER_BACKOFF_MAX_NS (2 * SECOND)
 #define BACKOFF_MAX_NS (30 * SECOND)
 /* A server that said nothing for so long is not alive. */
-#define SILENT_NS (5 * SECOND)
+#define SILENT_NS (10 * SECOND)
+/* Who was not run for so long cannot say who else was silent. */
+#define ABSENT_NS (3 * SECOND)
 /* One that has lived for so long is not the reason if the next one dies. */
 #define PROVEN_NS (10 * SECOND)
 #define END_MS 2000
@@ -65,7 +67,7 @@ struct launcher {
 	bool broker_lost; /* said so already */
 	bool ready;
 	struct gd_hook_alive alive;
-	int64_t server_ns, alive_ns, watchdog_ns, watchdog_at_ns;
+	int64_t turn_ns, server_ns, alive_ns, watchdog_ns, watchdog_at_ns;
 	bool ending;
 };
 
@@ -377,6 +379,9 @@ static void do_what_is_due(struct launcher *l, int64_t now_ns)
 
 static void feed_watchdog(struct launcher *l, int64_t now_ns)
 {
+	if (now_ns - l->turn_ns > ABSENT_NS)
+		l->alive_ns = now_ns;
+	l->turn_ns = now_ns;
 	bool silent = now_ns - l->alive_ns > SILENT_NS;
 	if (l->server_pid > 0 && silent) {
 		gd_log(GD_LOG_ERROR, "hook: the server is silent and is ended");

@@ -365,12 +365,32 @@ static unsigned long read_number(const char *path, const char *key)
 	return at != NULL ? strtoul(at + strlen(key), NULL, 10) : 0;
 }
 
-pid_t hook_world_server(const struct hook_world *world)
+/* The launcher's children in the order of their start: the server has the listening socket. */
+static pid_t child(const struct hook_world *world, size_t i)
 {
 	char path[64];
+	GD_BUF struct gd_buf text = GD_BUF_INIT(4096);
 	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)world->hook,
 	               (int)world->hook);
-	return (pid_t)read_number(path, "");
+	(void)gd_io_read_file_at(AT_FDCWD, path, &text, NULL);
+	const char *at = gd_buf_str(&text);
+	char *end_of = NULL;
+	long pid = strtol(at, &end_of, 10);
+	for (; i > 0 && end_of != at; i--) {
+		at = end_of;
+		pid = strtol(at, &end_of, 10);
+	}
+	return (pid_t)pid;
+}
+
+pid_t hook_world_server(const struct hook_world *world)
+{
+	return child(world, 0);
+}
+
+pid_t hook_world_scraper(const struct hook_world *world)
+{
+	return child(world, 1);
 }
 
 unsigned long hook_world_rss_kib(const struct hook_world *world)

@@ -59,6 +59,7 @@ void hook_world_wait_log(const struct hook_world *world, const char *text);
 /* Of the hook's processes together. */
 unsigned long hook_world_rss_kib(const struct hook_world *world);
 pid_t hook_world_server(const struct hook_world *world); /* the jailed child */
+pid_t hook_world_scraper(const struct hook_world *world); /* the other one; 0 none */
 
 struct hook_answer {
 	int status;      /* 0: the connection ended without an answer */

@@ -614,6 +614,87 @@ static void a_place_that_is_taken_is_named(void **state)
 	hook_world_stop(first);
 }
 
+static void what_a_service_says_of_itself_reaches_the_agent(void **state)
+{
+	(void)state;
+	struct hook_world *world = hook_world_start(NULL, hook_tokens(), true);
+	GD_BUF struct gd_buf text = GD_BUF_INIT(1 << 20);
+	/* Nobody listens at that port: a sample without a value is one, too. */
+	gd_buf_printf(&text,
+	              "services:\n  - name: checkout\n    match: { comm: checkout }\n"
+	              "    scrape: http://127.0.0.1:1/metrics\n"
+	              "rules:\n  - name: heap\n    service: checkout\n    when: { alert: BigHeap }\n"
+	              "hook: { listen: \"unix:%s\" }\n",
+	              world->socket);
+	memcpy(world->seen->policy, gd_buf_str(&text), text.len + 1);
+	assert_int_equal(kill(world->broker, SIGHUP), 0);
+	hook_world_wait_log(world, "http_p99 of service 0: ");
+	for (int i = 0; i < 200 && world->seen->n_samples == 0; i++)
+		usleep(50000);
+	assert_true(world->seen->n_samples > 0);
+	/* It is a child of its own; when it dies, another one goes on. */
+	pid_t scraper = hook_world_scraper(world);
+	assert_true(scraper > 0);
+	assert_int_equal(kill(scraper, SIGKILL), 0);
+	hook_world_wait_log(world, "the scraper ended");
+	unsigned before = world->seen->n_samples;
+	for (int i = 0; i < 400 && world->seen->n_samples <= before; i++)
+		usleep(50000);
+	assert_true(world->seen->n_samples > before);
+	assert_int_not_equal(hook_world_scraper(world), scraper);
+	hook_world_stop(world);
+}
+
+static void nobody_outlives_the_launcher(void **state)
+{
+	(void)state;
+	struct hook_world *world = hook_world_start("tcp", hook_tokens(), true);
+	pid_t server = hook_world_server(world);
+	assert_true(server > 0);
+	assert_int_equal(kill(world->hook, SIGKILL), 0);
+	assert_int_equal(waitpid(world->hook, NULL, 0), world->hook);
+	world->hook = 0;
+	for (int i = 0; i < 200 && kill(server, 0) == 0; i++)
+		usleep(50000);
+	assert_int_equal(kill(server, 0), -1);
+	hook_world_stop(world);
+}
+
+static void sockets_of_systemd_are_served(void **state)
+{
+	(void)state;
+	struct hook_world *world = hook_world_start("unix", NULL, true);
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	const char *path = test_path("activated.sock");
+	memcpy(un.sun_path, path, strlen(path) + 1);
+	GD_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&un, sizeof(un)), 0);
+	assert_int_equal(listen(fd, 16), 0);
+	assert_int_equal(kill(world->hook, SIGTERM), 0);
+	test_child_exits(world->hook, GD_EXIT_COMPLETE);
+	world->hook = fork();
+	assert_true(world->hook >= 0);
+	if (world->hook == 0) {
+		struct gd_hook_options options = { .agent_socket = world->agent };
+		char pid[24];
+		int log = open(world->log, O_WRONLY | O_TRUNC | O_APPEND | O_CLOEXEC);
+		(void)dup2(log, 2);
+		(void)dup2(fd, 3);
+		(void)snprintf(pid, sizeof(pid), "%d", (int)getpid());
+		(void)setenv("LISTEN_FDS", "1", 1);
+		(void)setenv("LISTEN_PID", pid, 1);
+		_exit(gd_hook_main(&options));
+	}
+	(void)snprintf(world->socket, sizeof(world->socket), "%s", path);
+	hook_world_wait(world, 200);
+	hook_ask(world, NULL, "/v1/captures", "{\"rule\":\"gc-pause\"}", &answer);
+	assert_int_equal(answer.status, 202);
+	hook_world_stop(world);
+	struct stat st;
+	assert_int_equal(stat(path, &st), 0); /* not ours to remove */
+}
+
 /* ---- systemd's part ---- */
 
 static void systemd_hears_that_it_is_ready(void **state)
@@ -700,6 +781,9 @@ int main(void)
 		hook_case(a_server_that_dies_has_a_successor),
 		hook_case(an_agent_that_does_not_answer_is_busy),
 		hook_case(a_place_that_is_taken_is_named),
+		hook_case(what_a_service_says_of_itself_reaches_the_agent),
+		hook_case(nobody_outlives_the_launcher),
+		hook_case(sockets_of_systemd_are_served),
 		hook_case(systemd_hears_that_it_is_ready),
 		hook_case(curl_gets_along_with_it),
 	};
