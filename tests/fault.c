@@ -157,3 +157,18 @@ WRAPPED(int, linkat, int from_dirfd, const char *from, int to_dirfd, const char 
 	return fails(FAULT_LINKAT) ? -1
 	                           : __real_linkat(from_dirfd, from, to_dirfd, to, flags);
 }
+
+WRAPPED(int, renameat, int from_dirfd, const char *from, int to_dirfd, const char *to)
+{
+	return fails(FAULT_NAMES) ? -1 : __real_renameat(from_dirfd, from, to_dirfd, to);
+}
+
+WRAPPED(int, unlinkat, int dirfd, const char *path, int flags)
+{
+	return fails(FAULT_NAMES) ? -1 : __real_unlinkat(dirfd, path, flags);
+}
+
+WRAPPED(int, ftruncate, int fd, off_t bytes)
+{
+	return fails(FAULT_NAMES) ? -1 : __real_ftruncate(fd, bytes);
+}

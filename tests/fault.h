@@ -32,6 +32,7 @@ enum fault_call {
 	FAULT_OPENAT = 1 << 6, /* not open() */
 	FAULT_FSYNC = 1 << 7,  /* also fdatasync */
 	FAULT_LINKAT = 1 << 8,
+	FAULT_NAMES = 1 << 9,  /* renameat, unlinkat, ftruncate */
 
 	FAULT_MEMORY = FAULT_MALLOC | FAULT_CALLOC | FAULT_REALLOC,
 	FAULT_FILES = FAULT_READ | FAULT_PREAD | FAULT_WRITE | FAULT_OPENAT | FAULT_FSYNC | FAULT_LINKAT,

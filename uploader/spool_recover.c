@@ -322,7 +322,45 @@ static int count_quarantine(struct gd_spool *spool)
 	return 0;
 }
 
+/*
+ * A disk without room for the line must not keep us from starting: what is in memory is right, and the
+ * journal is written anew as soon as there is room.
+ */
+static int or_later(struct gd_spool *spool, int r)
+{
+	if (r != -ENOSPC && r != -EDQUOT)
+		return r;
+	spool->journal.broken = true;
+	return 0;
+}
+
 /* --- those without a partner --------------------------------------------------------------- */
+
+/*
+ * 1: a whole archive; 0: something else.  Asked twice before it says no: memory or a disk that fail for
+ * a moment must not put evidence aside.
+ */
+static int examine(int dir_fd, const char *name, struct gd_spool_facts *facts, struct stat *st,
+                   struct gd_error *err)
+{
+	for (unsigned tries = 0; tries < 2; tries++) {
+		int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		if (fd < 0 && errno != ELOOP && errno != ENXIO)
+			return gd_fail_errno(err, -errno, "%.200s", name);
+		if (fd < 0)
+			return 0;
+		if (fstat(fd, st) < 0 || !S_ISREG(st->st_mode)) {
+			(void)close(fd);
+			return 0;
+		}
+		int r = gd_spool_examine(fd, facts, err);
+		if (r == 0)
+			return 1;
+		if (r == -ENOMEM || r == -EMFILE)
+			return gd_error_wrap(err, r, "%.100s", name);
+	}
+	return 0;
+}
 
 /* 0: adopted or put aside. */
 static int adopt(struct recovery *rec, const char *orphan, struct gd_error *err)
@@ -333,19 +371,10 @@ static int adopt(struct recovery *rec, const char *orphan, struct gd_error *err)
 	int dir_fd = in_done ? spool->done_fd : spool->ready_fd;
 	struct gd_spool_facts facts;
 	struct stat st;
-	int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0 && errno != ELOOP && errno != ENXIO)
-		return gd_fail_errno(err, -errno, "%.200s", name);
-	if (fd < 0)
-		return put_aside(rec, dir_fd, name, err);
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		(void)close(fd);
-		return put_aside(rec, dir_fd, name, err);
-	}
-	int r = gd_spool_examine(fd, &facts, err);
-	if (r == -ENOMEM || r == -EMFILE)
-		return gd_error_wrap(err, r, "%.100s", name); /* says nothing about the file */
-	if (r < 0 || gd_spool_find(spool, facts.id) != NULL)
+	int r = examine(dir_fd, name, &facts, &st, err);
+	if (r < 0)
+		return r;
+	if (r == 0 || gd_spool_find(spool, facts.id) != NULL)
 		return put_aside(rec, dir_fd, name, err);
 
 	const struct gd_spool_begun *begun = gd_spool_find_begun(spool, facts.id);
@@ -367,7 +396,7 @@ static int adopt(struct recovery *rec, const char *orphan, struct gd_error *err)
 	if (r == 0 && in_done)
 		r = gd_spool_record(spool, err, "U %s %" PRId64 " -", item.id,
 		                    item.sealed_realtime_ns);
-	return r;
+	return or_later(spool, r);
 }
 
 /* Lines without a file.  From the end, because items are taken out. */
@@ -383,8 +412,9 @@ static int drop_lost(struct recovery *rec, struct gd_error *err)
 		(void)snprintf(id, sizeof(id), "%s", item->id);
 		gd_spool_remove(spool, item);
 		rec->found.lost++;
-		r = gd_spool_record(spool, err, "D %s %" PRId64 " its file was gone", id,
-		                    gd_clock_now().realtime_ns);
+		r = or_later(spool, gd_spool_record(spool, err,
+		                                    "D %s %" PRId64 " its file was gone", id,
+		                                    gd_clock_now().realtime_ns));
 	}
 	return r;
 }
@@ -397,8 +427,9 @@ static int abort_begun(struct recovery *rec, struct gd_error *err)
 		(void)snprintf(id, sizeof(id), "%s", rec->spool->begun[0].id);
 		gd_spool_remove_begun(rec->spool, id);
 		rec->found.aborted++;
-		r = gd_spool_record(rec->spool, err, "A %s %" PRId64 " the agent died", id,
-		                    gd_clock_now().realtime_ns);
+		r = or_later(rec->spool,
+		             gd_spool_record(rec->spool, err, "A %s %" PRId64 " the agent died", id,
+		                             gd_clock_now().realtime_ns));
 	}
 	return r;
 }
@@ -446,7 +477,7 @@ int gd_spool_recover(struct gd_spool *spool, struct gd_spool_recovery *ret, stru
 	if (r == 0)
 		r = abort_begun(&rec, err);
 	if (r == 0 && spool->journal.broken)
-		r = gd_spool_rewrite(spool, err);
+		r = or_later(spool, gd_spool_rewrite(spool, err));
 	if (r == 0)
 		r = count_quarantine(spool);
 	if (r < 0)
