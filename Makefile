@@ -345,6 +345,7 @@ tests := \
 	tests/test_base_units.c \
 	tests/test_cli_capture.c \
 	tests/test_cli_check.c \
+	tests/test_cli_upload.c \
 	tests/test_collectors_build.c \
 	tests/test_collectors_contention.c \
 	tests/test_collectors_goroutines.c \
@@ -514,6 +515,7 @@ fuzzers := \
 	hook_auth \
 	hook_head \
 	hook_peer \
+	journal \
 	manifest \
 	maps \
 	packer \
@@ -546,7 +548,7 @@ examples := \
 	policies/examples/policy.yaml \
 	policies/examples/web-service.yaml
 
-pages := docs/godiag.1 docs/godiag-capture.1 docs/godiag-policy.5 docs/godiag-hook.8 docs/godiagd.8
+pages := docs/godiag.1 docs/godiag-capture.1 docs/godiag-upload.8 docs/godiag-policy.5 docs/godiag-hook.8 docs/godiagd.8
 
 # ---- where things go -----------------------------------------------------------------------------
 
