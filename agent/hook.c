@@ -398,7 +398,7 @@ static int timeout_ms(const struct launcher *l, int64_t now_ns)
 {
 	const struct again *const all[] = { &l->server, &l->broker, &l->scraper, &l->listener };
 	int64_t ns = SECOND;
-	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		if (all[i]->wanted && all[i]->at_ns - now_ns < ns)
 			ns = all[i]->at_ns - now_ns;
 	return ns <= 0 ? 0 : (int)(ns / 1000000) + 1;

@@ -114,7 +114,7 @@ static int open_unix(const char *path, struct gd_error *err)
 
 static int open_tcp(const char *text, struct gd_error *err)
 {
-	union address address;
+	union address address = { .storage = { .ss_family = AF_UNSPEC } };
 	socklen_t len = 0;
 	int one = 1;
 	int r = parse_tcp(text, &address, &len, err);
@@ -141,7 +141,7 @@ int gd_hook_listen_open(const char *text, bool *ret_tcp, struct gd_error *err)
 
 int gd_hook_listen_adopt(int fd, bool *ret_tcp, struct gd_error *err)
 {
-	union address address;
+	union address address = { .storage = { .ss_family = AF_UNSPEC } };
 	socklen_t len = sizeof(address);
 	int listening = 0;
 	socklen_t listening_len = sizeof(listening);

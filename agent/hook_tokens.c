@@ -218,7 +218,9 @@ const struct gd_hook_token *gd_hook_tokens_hmac(const struct gd_hook_tokens *tok
 
 bool gd_hook_token_may(const struct gd_hook_token *token, const char *rule)
 {
-	bool may = token->rules == NULL;
+	if (token->rules == NULL)
+		return true;
+	bool may = false;
 	for (size_t i = 0; i < token->n_rules; i++)
 		may |= strcmp(token->rules[i], rule) == 0;
 	return may;
@@ -240,7 +242,11 @@ int gd_hook_tokens_new(const char *name, char ret_token[GD_HOOK_TOKEN_TEXT], str
 	size_t n = (size_t)EVP_EncodeBlock(text, random, sizeof(random));
 	for (size_t i = 0; i < n; i++) {
 		char c = (char)text[i];
-		ret_token[i] = c == '+' ? '-' : c == '/' ? '_' : c == '=' ? '\0' : c;
+		if (c == '+' || c == '/')
+			c = c == '+' ? '-' : '_';
+		if (c == '=')
+			c = '\0';
+		ret_token[i] = c;
 	}
 	ret_token[n] = '\0';
 	if (sha256(ret_token, strlen(ret_token), digest) < 0)

@@ -262,7 +262,7 @@ struct hook_world *hook_world_start(const char *listen, const char *tokens, bool
 {
 	struct hook_world *world = calloc(1, sizeof(*world));
 	assert_non_null(world);
-	for (size_t i = 0; i < sizeof(worlds) / sizeof(*worlds); i++)
+	for (size_t i = 0; i < sizeof(worlds) / sizeof(worlds[0]); i++)
 		if (worlds[i] == NULL) {
 			worlds[i] = world;
 			break;
@@ -297,7 +297,7 @@ struct hook_world *hook_world_start(const char *listen, const char *tokens, bool
 
 int hook_world_after(void **state)
 {
-	for (size_t i = 0; i < sizeof(worlds) / sizeof(*worlds); i++)
+	for (size_t i = 0; i < sizeof(worlds) / sizeof(worlds[0]); i++)
 		if (worlds[i] != NULL)
 			hook_world_stop(worlds[i]);
 	return test_after(state);
@@ -305,7 +305,7 @@ int hook_world_after(void **state)
 
 void hook_world_stop(struct hook_world *world)
 {
-	for (size_t i = 0; i < sizeof(worlds) / sizeof(*worlds); i++)
+	for (size_t i = 0; i < sizeof(worlds) / sizeof(worlds[0]); i++)
 		if (worlds[i] == world)
 			worlds[i] = NULL;
 	end(&world->hook, SIGTERM);
@@ -438,8 +438,9 @@ void hook_read(int fd, struct hook_answer *ret)
 	text[n] = '\0';
 	ret->status = 0;
 	ret->head[0] = ret->body[0] = '\0';
-	if (sscanf(text, "HTTP/1.%*d %d", &ret->status) != 1)
+	if (strncmp(text, "HTTP/1.", 7) != 0 || n < 12)
 		return;
+	ret->status = (int)strtol(text + 9, NULL, 10);
 	char *blank = strstr(text, "\r\n\r\n");
 	if (blank == NULL)
 		return;

@@ -259,7 +259,9 @@ static void ask_signed(const struct hook_world *world, const struct signed_reque
 	char text[2048];
 	size_t n_key = strlen(r->key_hex) / 2;
 	for (size_t i = 0; i < n_key; i++)
-		(void)sscanf(r->key_hex + 2 * i, "%2hhx", &key[i]);
+		key[i] = (unsigned char)strtoul((char[]){ r->key_hex[2 * i],
+			                                  r->key_hex[2 * i + 1], '\0' }, NULL,
+		                                16);
 	int n = snprintf(text, sizeof(text), "%lld.%s.POST.%s.%s", r->at, r->nonce, r->path,
 	                 r->body);
 	unsigned n_mac = 0;
