@@ -16,12 +16,16 @@
 #include <unistd.h>
 
 #include "agent/role.h"
+#include "agent/scraper.h"
 #include "agent/watch_grant.h"
 #include "agent/watch_loop.h"
 #include "agent/watch_wire.h"
 #include "base/cleanup.h"
 #include "base/message.h"
 #include "base/text.h"
+
+/* Two scrapes and the patience of one. */
+#define HTTP_STALE_NS (2 * GD_SCRAPER_INTERVAL_NS + GD_SCRAPER_TIMEOUT_NS)
 
 #define MESSAGES_PER_CALL 64 /* then the rest of the agent's loop has its turn */
 
@@ -49,7 +53,10 @@ struct gd_watcher {
 	struct allowance links, memory, found;
 	struct seat *seats;       /* GD_WATCHED_MAX */
 	unsigned *per_service;
-	double *http;             /* p99 by service */
+	struct http {
+		double p99_s;
+		int64_t at_ns; /* when we were told */
+	} *http;                  /* by service */
 	unsigned unwatched;
 	char note[248];
 	_Alignas(16) char body[GD_MESSAGE_MAX];
@@ -176,6 +183,14 @@ static int take_gone(struct gd_watcher *w, const struct gd_message *m, struct gd
 	return 0;
 }
 
+/* Who scrapes can die: an old answer says nothing of now. */
+static double http_now(const struct gd_watcher *w, uint32_t service)
+{
+	const struct http *http = &w->http[service];
+	bool fresh = gd_clock_monotonic_ns() - http->at_ns < HTTP_STALE_NS;
+	return fresh ? http->p99_s : (double)NAN;
+}
+
 static int take_samples(struct gd_watcher *w, const struct gd_message *m, struct gd_error *err)
 {
 	const struct gd_watch_samples *samples = (const void *)w->body;
@@ -194,7 +209,7 @@ static int take_samples(struct gd_watcher *w, const struct gd_message *m, struct
 			bool endless = k == GD_METRIC_TIME_TO_LIMIT && value > 0;
 			values[k] = isfinite(value) || endless ? value : (double)NAN;
 		}
-		values[GD_METRIC_HTTP_P99] = w->http[seat->watched.service];
+		values[GD_METRIC_HTTP_P99] = http_now(w, seat->watched.service);
 		w->options.ops->sample(w->options.arg, seat->watched.slot, &samples->at, values);
 	}
 	return 0;
@@ -375,7 +390,7 @@ static struct gd_watcher *allocate(const struct gd_watcher_options *options)
 		return NULL;
 	}
 	for (size_t i = 0; i < n; i++)
-		w->http[i] = NAN;
+		w->http[i].p99_s = NAN;
 	if (w->options.proc == NULL)
 		w->options.proc = "/proc";
 	if (w->options.cgroup == NULL)
@@ -440,7 +455,8 @@ pid_t gd_watcher_pid(const struct gd_watcher *watcher)
 void gd_watcher_http(struct gd_watcher *watcher, uint32_t service, double p99_s)
 {
 	if (service < watcher->options.policy->n_services)
-		watcher->http[service] = isfinite(p99_s) ? p99_s : (double)NAN;
+		watcher->http[service] = (struct http){ isfinite(p99_s) ? p99_s : (double)NAN,
+			                                gd_clock_monotonic_ns() };
 }
 
 bool gd_watcher_matched(const struct gd_watcher *watcher, uint32_t service)
