@@ -23,10 +23,10 @@ enum { CHUNK_ROWS = 60, CHUNKS = GD_TIMELINE_SECONDS / CHUNK_ROWS + 1, GROW_BYTE
 
 /*
  * A value: sign, 6 bits of exponent, 9 of mantissa.  The exponent's range lies where the unit's
- * values do; what is smaller is 0, what is larger the largest.
+ * values do; what is smaller is 0, what is larger the largest.  Time until a limit can be endless.
  */
 enum { MANTISSA_BITS = 9, MANTISSA = 1 << MANTISSA_BITS, EXPONENT_MAX = 62, SIGN = 0x8000,
-       NONE = 0xffff };
+       NONE = 0xffff, ENDLESS = 0xfffe };
 
 /* In a row's mask: which metrics follow, and whether its times do in full. */
 #define TIMES (UINT32_C(1) << 31)
@@ -79,11 +79,11 @@ static uint16_t pack(enum gd_metric metric, double value)
 	int exponent;
 	if (isnan(value))
 		return NONE;
-	double part = frexp(fabs(value), &exponent);
 	if (isinf(value))
-		exponent = 1 << 20;
+		return value > 0 ? ENDLESS : NONE;
+	double part = frexp(fabs(value), &exponent);
 	/* 512 to 1024, of which 1024 belongs to the next exponent. */
-	long mantissa = isinf(value) ? MANTISSA : lrint(part * 2 * MANTISSA);
+	long mantissa = lrint(part * 2 * MANTISSA);
 	if (mantissa == 2 * MANTISSA) {
 		mantissa = MANTISSA;
 		exponent++;
@@ -104,6 +104,8 @@ static double unpack(enum gd_metric metric, uint16_t packed)
 	int e = (packed & ~SIGN) >> MANTISSA_BITS;
 	if (packed == NONE)
 		return (double)NAN;
+	if (packed == ENDLESS)
+		return (double)INFINITY;
 	if (e == 0)
 		return 0;
 	double mantissa = (packed & (MANTISSA - 1)) | MANTISSA;
@@ -280,6 +282,10 @@ static void put_row(struct gd_json *j, const struct gd_timeline *t, const struct
 		double value = unpack((enum gd_metric)i, row->values[i]);
 		if (isnan(value))
 			continue;
+		if (isinf(value)) {
+			gd_json_string(j, gd_metrics[i].name, "inf");
+			continue;
+		}
 		/* It holds no more digits. */
 		int n = snprintf(text, sizeof(text), "%.4g", value);
 		gd_json_raw(j, gd_metrics[i].name, text, (size_t)n);

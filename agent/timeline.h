@@ -28,6 +28,7 @@ size_t gd_timeline_bytes(const struct gd_timeline *timeline);
 
 /*
  * Appends JSON lines, oldest first: a head {"kind":"timeline","version":1,"units":{...}} and then
- * {"t":"2026-11-20T13:05:07.123Z","monotonic_ns":N,"cpu":0.95,...}; metrics without a sample are left out.
+ * {"t":"2026-11-20T13:05:07.123Z","monotonic_ns":N,"cpu":0.95,...}; metrics without a sample are left out,
+ * endless ones are "inf".
  */
 void gd_timeline_put(const struct gd_timeline *timeline, struct gd_buf *to);

@@ -145,6 +145,15 @@ static void put_process(struct gd_json *j, const struct gd_facts *f)
 	gd_json_object_end(j);
 }
 
+/* JSON has no number for what is endless. */
+static void put_value(struct gd_json *j, const char *key, double value)
+{
+	if (value >= GD_TIMELINE_ENDLESS)
+		gd_json_string(j, key, "inf");
+	else
+		gd_json_double(j, key, value);
+}
+
 static void put_move(struct gd_json *j, const struct gd_timeline_move *m)
 {
 	gd_json_object(j, NULL);
@@ -152,15 +161,15 @@ static void put_move(struct gd_json *j, const struct gd_timeline_move *m)
 	gd_json_string(j, "unit", gd_timeline_units[m->unit]);
 	gd_json_bool(j, "named_by_trigger", m->named);
 	gd_json_bool(j, "moved", m->moved);
-	gd_json_double(j, "before", m->before);
-	gd_json_double(j, "now", m->now);
+	put_value(j, "before", m->before);
+	put_value(j, "now", m->now);
 	if (m->since_ns >= 0)
 		gd_json_i64(j, "since_ns", m->since_ns);
 	else
 		gd_json_null(j, "since_ns");
 	gd_json_array(j, "points");
 	for (size_t i = 0; i < GD_TIMELINE_POINTS; i++)
-		gd_json_double(j, NULL, m->points[i]);
+		put_value(j, NULL, m->points[i]);
 	gd_json_array_end(j);
 	gd_json_object_end(j);
 }

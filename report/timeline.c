@@ -16,7 +16,6 @@
 #define SECOND_NS INT64_C(1000000000)
 #define TEXT_BYTES_MAX (8U << 20)
 #define NEWEST_NS (15 * SECOND_NS)
-#define HUGE_ENOUGH 1e30 /* a float holds it */
 #define MOVED_LEAST 0.18 /* a fifth, as a logarithm */
 #define BEYOND 0.25      /* of the range it used to have */
 #define LEFT 0.25        /* it has left `before` when it went a quarter of the way */
@@ -91,6 +90,13 @@ static void take_units(struct rows *rows, struct gd_scan *scan)
 	}
 }
 
+/* Takes the value, whatever it is. */
+static bool is_endless(struct gd_scan *scan)
+{
+	struct gd_scan_text text = gd_scan_string(scan);
+	return gd_scan_is(&text, "inf");
+}
+
 /* One line: the head, or a sample. */
 static void take_line(struct rows *rows, struct gd_scan *scan)
 {
@@ -108,11 +114,11 @@ static void take_line(struct rows *rows, struct gd_scan *scan)
 		else if (gd_scan_is(&key, "monotonic_ns"))
 			at_ns = gd_scan_i64(scan);
 		else if (metric < rows->n_metrics && gd_scan_peek(scan) == '0')
-			rows->values[row][metric] = (float)fmax(-HUGE_ENOUGH,
+			rows->values[row][metric] = (float)fmax(-GD_TIMELINE_ENDLESS,
 			                                        fmin(gd_scan_double(scan),
-			                                             HUGE_ENOUGH));
-		else
-			gd_scan_skip(scan);
+			                                             GD_TIMELINE_ENDLESS));
+		else if (is_endless(scan) && metric < rows->n_metrics)
+			rows->values[row][metric] = (float)GD_TIMELINE_ENDLESS;
 	}
 	if (at_ns < 0 || scan->bad || (row > 0 && at_ns <= rows->at_ns[row - 1]))
 		return;

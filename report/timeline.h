@@ -23,6 +23,7 @@ extern const char *const gd_timeline_units[5]; /* as the file writes them */
 #define GD_TIMELINE_NAME 40
 #define GD_TIMELINE_POINTS 40
 #define GD_TIMELINE_MOVES_MAX 4
+#define GD_TIMELINE_ENDLESS 1e30 /* stands for "inf" in the file, and bounds what is in it */
 
 struct gd_timeline_move {
 	char name[GD_TIMELINE_NAME]; /* letters, digits, '_' */
@@ -53,7 +54,7 @@ int gd_timeline_moves_read(const struct gd_reader *reader, struct gd_timeline_mo
 int gd_timeline_moves_find(const char *text, size_t n, int64_t captured_ns, const char *reason,
                            struct gd_timeline_moves *ret, struct gd_error *err);
 
-/* "840 ms", "9,800", "95 %"; "-" for NaN.  Returns `to`. */
+/* "840 ms", "9,800", "95 %"; "-" for NaN, "endless" from 9e18 on.  Returns `to`. */
 #define GD_TIMELINE_TEXT 40
 const char *gd_timeline_text(char to[GD_TIMELINE_TEXT], enum gd_timeline_unit unit, double value);
 

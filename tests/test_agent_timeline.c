@@ -168,13 +168,18 @@ static void what_is_out_of_range_is_the_nearest(void **state)
 	struct gd_clock when = at(0);
 	nothing(values);
 	values[GD_METRIC_RSS] = 1e300;
-	values[GD_METRIC_CPU] = INFINITY;
+	values[GD_METRIC_CPU] = -1e300;
+	values[GD_METRIC_TIME_TO_LIMIT] = INFINITY;
 	values[GD_METRIC_GO_GC_PAUSE_P99] = 1e-30;
-	values[GD_METRIC_GO_GOROUTINES_GROWTH] = -INFINITY;
+	values[GD_METRIC_GO_GOROUTINES_GROWTH] = -1e300;
+	values[GD_METRIC_THREADS] = -INFINITY;
 	gd_timeline_add(t, &when, values);
 	read_back(t, &lines);
 	assert_true(value(lines.list[1], GD_METRIC_RSS) > 1e17);
-	assert_true(value(lines.list[1], GD_METRIC_CPU) > 1e10);
+	assert_true(value(lines.list[1], GD_METRIC_CPU) < -1e10);
+	assert_string_equal(json_string_value(json_object_get(lines.list[1], "time_to_limit")),
+	                    "inf");
+	assert_null(json_object_get(lines.list[1], "threads"));
 	assert_true(value(lines.list[1], GD_METRIC_GO_GC_PAUSE_P99) == 0);
 	assert_true(value(lines.list[1], GD_METRIC_GO_GOROUTINES_GROWTH) < -1e10);
 	release(&lines);

@@ -171,6 +171,23 @@ static void related_metrics_are_shown_once_and_falling_is_moving(void **state)
 	assert_true(fabs(moves->list[0].now - 30) < 0.1);
 }
 
+static void tell_fills(int s, int n, double v[GD_METRICS])
+{
+	v[GD_METRIC_TIME_TO_LIMIT] = s < n - 50 ? (double)INFINITY : n - s;
+}
+
+static void endless_is_a_level_too(void **state)
+{
+	char text[GD_TIMELINE_TEXT];
+	(void)state;
+	const struct gd_timeline_moves *moves = find(tell_fills, 300, "");
+	assert_int_equal(moves->n, 1);
+	assert_true(moves->list[0].before >= GD_TIMELINE_ENDLESS && moves->list[0].now <= 5);
+	assert_int_equal(moves->list[0].since_ns, 50 * SECOND);
+	assert_string_equal(gd_timeline_text(text, moves->list[0].unit, moves->list[0].before),
+	                    "endless");
+}
+
 static void tell_recovers(int s, int n, double v[GD_METRICS])
 {
 	v[GD_METRIC_TIME_TO_LIMIT] = s < n - 60 ? 900 : 40000;
@@ -397,6 +414,7 @@ int main(void)
 		test_case(what_the_trigger_names_is_shown_moved_or_not),
 		test_case(a_spike_or_what_always_wavers_did_not_move),
 		test_case(related_metrics_are_shown_once_and_falling_is_moving),
+		test_case(endless_is_a_level_too),
 		test_case(that_the_limit_is_farther_away_is_no_news),
 		test_case(no_more_than_a_few_are_shown),
 		test_case(a_short_timeline_says_so),
