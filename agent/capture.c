@@ -2,17 +2,19 @@
  * The broker's half of one capture.
  *
  * The happy path: open target (and start its reader), open archive (and start the packer), read
- * runtime, collect, check target, seal.  Nothing foreign is parsed here: what readers and the packer
- * say comes as checked structs.  Tracer and guard, when a stop is asked for, come between read
+ * runtime, collect, check target, seal.  Nothing foreign is parsed here: what readers and packer say
+ * comes as checked structs.  Tracer and guard, when a stop is asked for, come between read
  * runtime and collect, as two more roles started the same way.
  *
  * What goes wrong where, and what is left behind:
  *   open target   gone (exit 2) or not ours to read (3): nothing exists yet
  *   open archive  no place or no space (5): nothing exists yet
  *   read runtime  never fatal: not Go, or not readable, is what the Go collectors report
- *   collect       a collector returns a grade, or its reader dies; Ctrl-C skips the rest and seals (130)
+ *   collect       a collector returns a grade, or its reader dies; Ctrl-C skips the rest and seals
+ *                 (130)
  *   check target  gone or another program now: sealed as partial (4)
- *   seal          no space (5), or the packer has died: the archive never had a name, so nothing is left
+ *   seal          no space (5), or the packer has died: the archive never had a name, so nothing is
+ *                 left
  */
 #include "agent/capture.h"
 
@@ -156,7 +158,6 @@ static enum state open_archive(struct capture *c)
 		r = gd_output_create(c->options->output_dir, false, &c->output, &c->error);
 	if (r < 0)
 		return fail(c, GD_EXIT_SPACE);
-	gd_output_spare(&c->output);
 	const struct gd_packer_order_options options = {
 		.output = &c->output,
 		.plan_json = c->plan_json.data,

@@ -34,7 +34,7 @@ struct gd_record_head {
 };
 
 /* Artifacts one reader has open at once; scratch files go with them. */
-#define GD_RECORD_STREAMS GD_OUTPUT_SPARE
+#define GD_RECORD_STREAMS 8
 
 struct gd_record_open {
 	uint32_t stream; /* its number from here on, below GD_RECORD_STREAMS, free now */

@@ -1,11 +1,13 @@
 #include "agent/packer_order.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +19,8 @@
 
 /* A disk that takes longer for what is in a socket's buffer is as good as full. */
 #define ANSWER_MS 120000
+/* Each stays open until the end; a handful is enough for what is open at once. */
+#define SCRATCH_MAX 64
 
 static union {
 	struct gd_packer_order_ended ended;
@@ -43,42 +47,70 @@ static int prepare(struct gd_error *err)
 	return r < 0 ? r : gd_digest_end(digest, hex, err);
 }
 
-int gd_packer_order_start(const struct gd_packer_order_options *options,
-                          struct gd_packer_order *ret, struct gd_error *err)
+static int pair(int *ours, int *its, struct gd_error *err)
 {
 	int ends[2];
-	int keep[2 + GD_OUTPUT_SPARE];
-	size_t n_keep = 0;
-	int r = prepare(err);
-	if (r == 0)
-		r = gd_message_pair(ends, err);
+	int r = gd_message_pair(ends, err);
 	if (r < 0)
 		return r;
-	struct gd_packer_process process = { .options = options, .fd = ends[1] };
-	keep[n_keep++] = ends[1];
-	keep[n_keep++] = options->output->fd;
-	for (size_t i = 0; i < options->output->n_spare; i++)
-		keep[n_keep++] = options->output->spare_fds[i];
-	r = gd_role_fork(GD_ROLE_PACKER, keep, n_keep, gd_packer_process_run, &process, &ret->pid,
-	                 NULL, err);
-	(void)close(ends[1]);
-	if (r < 0) {
-		(void)close(ends[0]);
-		return r;
-	}
-	ret->fd = ends[0];
+	*ours = ends[0];
+	*its = ends[1];
 	return 0;
 }
 
-/* The packer's next message, of one of two types. */
-static int await(struct gd_packer_order *p, enum gd_packer_message type, enum gd_packer_message other,
-                 struct gd_message *ret, struct gd_error *err)
+int gd_packer_order_start(const struct gd_packer_order_options *options,
+                          struct gd_packer_order *ret, struct gd_error *err)
 {
-	struct pollfd at = { .fd = p->fd, .events = POLLIN };
+	GD_CLOSE int fd = -1;
+	GD_CLOSE int scratch_fd = -1;
+	int r = prepare(err);
+	if (r == 0)
+		r = pair(&ret->fd, &fd, err);
+	if (r == 0)
+		r = pair(&ret->scratch_fd, &scratch_fd, err);
+	if (r < 0)
+		return r;
+	(void)fcntl(ret->scratch_fd, F_SETFL, O_NONBLOCK);
+	ret->output = options->output;
+	struct gd_packer_process process = { .options = options, .fd = fd,
+		                             .scratch_fd = scratch_fd };
+	const int keep[] = { fd, scratch_fd, options->output->fd };
+	return gd_role_fork(GD_ROLE_PACKER, keep, sizeof(keep) / sizeof(keep[0]),
+	                    gd_packer_process_run, &process, &ret->pid, NULL, err);
+}
+
+void gd_packer_order_scratch(struct gd_packer_order *p)
+{
+	struct gd_message m = { .n_fds = 0 };
+	char nothing[1];
+	if (p->scratch_fd < 0 ||
+	    gd_message_recv(p->scratch_fd, &m, nothing, sizeof(nothing), NULL) != 1)
+		return;
+	gd_message_close_fds(&m);
+	GD_CLOSE int fd = -1;
+	int32_t code = -EMFILE;
+	if (p->n_scratch++ < SCRATCH_MAX)
+		code = fd = gd_output_scratch(p->output, NULL);
+	if (fd >= 0)
+		code = 0;
+	(void)gd_message_send(p->scratch_fd, GD_PACKER_SCRATCH, 0, &code, sizeof(code), &fd,
+	                      fd >= 0 ? 1 : 0, NULL);
+}
+
+/* The packer's next message, of one of two types. */
+static int await(struct gd_packer_order *p, enum gd_packer_message type,
+                 enum gd_packer_message other, struct gd_message *ret, struct gd_error *err)
+{
+	struct pollfd at[2] = { { .fd = p->fd, .events = POLLIN },
+		                { .fd = p->scratch_fd, .events = POLLIN } };
 	int r;
 	do {
-		r = poll(&at, 1, ANSWER_MS);
-	} while (r < 0 && errno == EINTR);
+		r = poll(at, 2, ANSWER_MS);
+		if (r > 0 && at[1].revents != 0)
+			gd_packer_order_scratch(p);
+		if (r > 0 && (at[1].revents & (POLLHUP | POLLERR)) != 0)
+			at[1].fd = -1;
+	} while ((r < 0 && errno == EINTR) || (r > 0 && at[0].revents == 0));
 	if (r == 0)
 		return gd_fail(err, -ETIMEDOUT, "the packer has not answered for %d s",
 		               ANSWER_MS / 1000);
@@ -239,13 +271,11 @@ int gd_packer_order_seal(struct gd_packer_order *p, const struct gd_packer_order
 bool gd_packer_order_reap(pid_t pid)
 {
 	/* One that hangs in the kernel (a disk, a file server) is left to init. */
-	for (int i = 0; i < 2000; i++) {
-		pid_t r = waitpid(pid, NULL, WNOHANG);
-		if (r == pid || (r < 0 && errno != EINTR))
-			return true;
-		(void)poll(NULL, 0, 1);
-	}
-	return false;
+	struct pollfd end = { .fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN };
+	(void)poll(&end, 1, 2000);
+	if (end.fd >= 0)
+		(void)close(end.fd);
+	return waitpid(pid, NULL, WNOHANG) != 0;
 }
 
 void gd_packer_order_stop(struct gd_packer_order *p)
@@ -253,6 +283,9 @@ void gd_packer_order_stop(struct gd_packer_order *p)
 	if (p->fd >= 0)
 		(void)close(p->fd);
 	p->fd = -1;
+	if (p->scratch_fd >= 0)
+		(void)close(p->scratch_fd);
+	p->scratch_fd = -1;
 	if (p->pid == 0)
 		return;
 	(void)kill(p->pid, SIGKILL);

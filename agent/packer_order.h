@@ -26,9 +26,12 @@ struct gd_packer_order_options {
 struct gd_packer_order {
 	pid_t pid; /* 0: none */
 	int fd;    /* -1 */
+	int scratch_fd; /* where it asks for scratch files; poll it and call _scratch; -1 */
+	unsigned n_scratch;
+	struct gd_output *output; /* borrowed */
 	uint32_t seq;
 };
-#define GD_PACKER_ORDER_INIT ((struct gd_packer_order){ .fd = -1 })
+#define GD_PACKER_ORDER_INIT ((struct gd_packer_order){ .fd = -1, .scratch_fd = -1 })
 
 /* What the snapshot lacks until the end; goes to the packer as it is. */
 struct gd_packer_order_end {
@@ -48,6 +51,12 @@ int gd_packer_order_start(const struct gd_packer_order_options *options,
                           struct gd_packer_order *ret, struct gd_error *err);
 /* Waits until the archive is begun and the attachments are in. */
 int gd_packer_order_started(struct gd_packer_order *packer, struct gd_error *err);
+
+/*
+ * Gives it a scratch file if it has asked for one.  Whoever waits for anything else meanwhile does
+ * this; the functions below do.
+ */
+void gd_packer_order_scratch(struct gd_packer_order *packer);
 
 /* Records of that collector come through fd, which stays the caller's. */
 int gd_packer_order_begin(struct gd_packer_order *packer, const char *collector, int fd,

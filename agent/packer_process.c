@@ -183,11 +183,27 @@ static int take_order(struct process *p)
 	return r < 0 ? r : 1;
 }
 
-static int start(struct process *p, struct gd_error *err)
+/* Of the staging that needs one; waits for the broker. */
+static int ask_scratch(void *arg)
+{
+	const int *fd = arg;
+	struct gd_message m = { .n_fds = 0 };
+	int32_t code;
+	if (gd_message_send(*fd, GD_PACKER_SCRATCH, 0, NULL, 0, NULL, 0, NULL) < 0 ||
+	    gd_message_recv(*fd, &m, &code, sizeof(code), NULL) <= 0)
+		return -EPIPE;
+	if (m.len == sizeof(code) && code == 0 && m.n_fds == 1)
+		return m.fds[0];
+	gd_message_close_fds(&m);
+	return m.len == sizeof(code) && code < 0 ? code : -EPIPE;
+}
+
+static int start(struct process *p, int *scratch_fd, struct gd_error *err)
 {
 	const struct gd_packer_order_options *o = p->options;
 	struct gd_output output = *o->output;
-	output.passed = true;
+	output.scratch = ask_scratch;
+	output.scratch_arg = scratch_fd;
 	output.dir_fd = -1;
 	output.temp[0] = '\0'; /* its hidden name, if it has one, is the broker's to remove */
 	output.dir = strdup(o->output->dir);
@@ -199,10 +215,10 @@ static int start(struct process *p, struct gd_error *err)
 
 int gd_packer_process_run(void *arg)
 {
-	const struct gd_packer_process *given = arg;
+	struct gd_packer_process *given = arg;
 	struct process p = { .options = given->options, .fd = given->fd, .reader_fd = -1 };
 	struct gd_error err = { 0 };
-	int r = start(&p, &err);
+	int r = start(&p, &given->scratch_fd, &err);
 	err.code = r;
 	if (answer(&p, GD_PACKER_STARTED, &err, sizeof(err)) < 0 || r < 0)
 		return 1;

@@ -15,6 +15,8 @@ enum gd_packer_message {
 	GD_PACKER_ENDED,     /* struct gd_packer_order_ended */
 	GD_PACKER_ROWS,      /* struct gd_packer_row, as many as fit */
 	GD_PACKER_SEALED,    /* struct gd_packer_sealed */
+	/* on a socket of its own, both ways: a scratch file, please; an int32_t that is 0 or -errno */
+	GD_PACKER_SCRATCH,
 };
 
 struct gd_packer_begin {
@@ -40,6 +42,7 @@ struct gd_packer_sealed {
 struct gd_packer_process {
 	const struct gd_packer_order_options *options;
 	int fd; /* orders and answers */
+	int scratch_fd;
 };
 
 /* A run of gd_role_fork; `arg` is a struct gd_packer_process. */

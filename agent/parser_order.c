@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,8 +23,10 @@
 #define COLLECTOR_NS (120 * SECOND) /* however busy it is */
 #define TICK_MS 50                  /* how often we look at the clock and the interrupt */
 #define DEATHS_MAX 4
+#define LEAVE_MS 1000 /* for whoever is leaving by itself */
+#define DIE_MS 2000   /* for whoever was killed */
 
-/* ---- ends ------------------------------------------------------------------------------------- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 static void add_usage(struct gd_parser_order *p, const struct rusage *usage, bool first)
 {
@@ -44,21 +47,18 @@ static int reap(struct gd_parser_order *p, pid_t pid, bool first, bool at_once)
 {
 	struct rusage usage;
 	int status = 0;
-	if (at_once)
+	/* Not waited for yet, so the number is its own. */
+	struct pollfd end = { .fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN };
+	if (at_once || poll(&end, 1, LEAVE_MS) <= 0)
 		(void)kill(pid, SIGKILL);
-	for (int ms = 0; ms < 3000; ms++) {
-		pid_t r = wait4(pid, &status, WNOHANG, &usage);
-		if (r == pid) {
-			add_usage(p, &usage, first);
-			return status;
-		}
-		if (r < 0 && errno != EINTR)
-			return 0; /* somebody else has waited */
-		if (ms == 1000)
-			(void)kill(pid, SIGKILL);
-		(void)poll(NULL, 0, 1);
-	}
-	return -1;
+	(void)poll(&end, 1, DIE_MS);
+	if (end.fd >= 0)
+		(void)close(end.fd);
+	pid_t r = wait4(pid, &status, WNOHANG, &usage);
+	if (r == pid)
+		add_usage(p, &usage, first);
+	/* 0: it hangs; an error: somebody else has waited for it. */
+	return r == 0 ? -1 : status;
 }
 
 static void explain(struct gd_error *err, const char *what, int status)
@@ -78,7 +78,7 @@ static void explain(struct gd_error *err, const char *what, int status)
 	}
 }
 
-/* ---- serving ------------------------------------------------------------------------------------ */
+/* ---- serving --------------------------------------------------------------------------------- */
 
 static bool has_progressed(struct gd_parser_order *p, int64_t now)
 {
@@ -91,11 +91,14 @@ static bool has_progressed(struct gd_parser_order *p, int64_t now)
 	return now - p->progress_ns < silent;
 }
 
-/* Nothing to answer: waits a little, passes the interrupt on.  -ETIMEDOUT when it has been too long. */
+/* Nothing to answer: waits a little, passes the interrupt on.  -ETIMEDOUT: it has been too long. */
 static int idle(struct gd_parser_order *p, int fd, int64_t started_ns, struct gd_error *err)
 {
-	struct pollfd at = { .fd = fd, .events = POLLIN };
-	(void)poll(&at, 1, TICK_MS);
+	struct pollfd at[2] = { { .fd = fd, .events = POLLIN },
+		                { .fd = p->packer != NULL ? p->packer->scratch_fd : -1,
+		                  .events = POLLIN } };
+	if (poll(at, 2, TICK_MS) > 0 && (at[1].revents & POLLIN) != 0)
+		gd_packer_order_scratch(p->packer);
 	if (p->cancelled != NULL && *p->cancelled != 0)
 		*p->shared.cancelled = 1;
 	int64_t now = gd_clock_monotonic_ns();
@@ -108,8 +111,8 @@ static int idle(struct gd_parser_order *p, int fd, int64_t started_ns, struct gd
 }
 
 /*
- * Answers until it tells `until`: 1.  0: it has closed its end.  -EBADMSG, -ETIMEDOUT: it must be ended,
- * err says why.
+ * Answers until it tells `until`: 1.  0: it has closed its end.  -EBADMSG, -ETIMEDOUT: it must be
+ * ended, err says why.
  */
 static int serve(struct gd_parser_order *p, struct gd_grant *grant, enum gd_request until,
                  struct gd_grant_told *told, struct gd_error *err)
@@ -133,7 +136,7 @@ static int serve(struct gd_parser_order *p, struct gd_grant *grant, enum gd_requ
 	}
 }
 
-/* ---- the first one ------------------------------------------------------------------------------ */
+/* ---- the first one --------------------------------------------------------------------------- */
 
 static enum gd_parser_level level_of(const struct gd_parser_order *p)
 {
@@ -233,11 +236,11 @@ void gd_parser_order_runtime(struct gd_parser_order *p)
 	p->grant.asker = GD_ASKER_FORKING;
 }
 
-/* ---- collectors ------------------------------------------------------------------------------- */
+/* ---- collectors ------------------------------------------------------------------------------ */
 
 /*
- * The first one tells a number, and may lie: it must be a child of ours that was born after we gave the
- * order, or somebody else of our children could be ended in its place.
+ * The first one tells a number, and may lie: it must be a child of ours that was born after we gave
+ * the order, or somebody else of our children could be ended in its place.
  */
 static bool is_born_since(const struct gd_parser_order *p, pid_t pid, pid_t packer,
                           int64_t boottime_ns)
@@ -315,6 +318,7 @@ static void run(struct gd_parser_order *p, size_t item, const int ask[2], const 
 {
 	const char *name = p->plan->list[item].collector->name;
 	const int given[2] = { ask[1], record[1] };
+	p->packer = packer;
 	struct gd_error err = { 0 };
 	pid_t pid = 0;
 	int r = gd_packer_order_begin(packer, name, record[0], &err);

@@ -38,6 +38,7 @@ struct gd_parser_order {
 	unsigned deaths;
 	struct gd_error why; /* the last one's */
 	uint64_t peak_first, peak_child;
+	struct gd_packer_order *packer; /* NULL, or who may want something while we wait */
 	uint64_t progress_seen;
 	int64_t progress_ns;
 };

@@ -23,8 +23,7 @@
 #include "archive/tarfile.h"
 #include "base/clock.h"
 
-/* A scratch file goes with each: as many as an output has spare. */
-#define IDLE_MAX GD_OUTPUT_SPARE
+#define IDLE_MAX 8
 
 struct artifact_stream {
 	struct gd_stream stream;

@@ -70,24 +70,11 @@ static int open_named(int dir_fd, char temp[40])
 	return code;
 }
 
-void gd_output_spare(struct gd_output *output)
-{
-	while (output->n_spare < GD_OUTPUT_SPARE) {
-		int fd = gd_output_scratch(output, NULL);
-		if (fd < 0)
-			return;
-		output->spare_fds[output->n_spare++] = fd;
-	}
-}
-
 int gd_output_scratch(struct gd_output *output, struct gd_error *err)
 {
-	if (output->passed && output->n_spare == 0)
-		return gd_output_fail(output, -ENOSPC, 0, err);
-	if (output->passed)
-		return output->spare_fds[--output->n_spare];
-	int fd = open_unnamed(output->dir_fd);
-	if (has_no_tmpfile(fd)) {
+	int fd = output->scratch != NULL ? output->scratch(output->scratch_arg)
+	                                 : open_unnamed(output->dir_fd);
+	if (output->scratch == NULL && has_no_tmpfile(fd)) {
 		char temp[40];
 		fd = open_named(output->dir_fd, temp);
 		if (fd >= 0)
@@ -204,8 +191,6 @@ int gd_output_publish(struct gd_output *output, const char *name, struct gd_erro
 
 void gd_output_deinit(struct gd_output *output)
 {
-	while (output->n_spare > 0)
-		(void)close(output->spare_fds[--output->n_spare]);
 	if (output->temp[0] != '\0')
 		(void)unlinkat(output->dir_fd, output->temp, 0);
 	if (output->fd >= 0)

@@ -13,18 +13,16 @@
 
 #include "base/error.h"
 
-#define GD_OUTPUT_SPARE 8
-
 struct gd_output {
 	int dir_fd;
 	int fd;         /* of the file, read and write */
 	char *dir;      /* as given, for messages */
 	char temp[40];  /* its hidden name; "" when it has none */
 	uint64_t bytes; /* written so far */
-	/* Made beforehand, for a writer that may open nothing: scratch takes from here first. */
-	int spare_fds[GD_OUTPUT_SPARE];
-	size_t n_spare;
-	bool passed; /* this is the writer's copy: what is not in spare_fds cannot be had */
+	/* Of a writer that may open nothing: where it gets a scratch file from, a descriptor or
+	 * -errno; NULL: it makes them itself. */
+	int (*scratch)(void *arg);
+	void *scratch_arg;
 };
 
 #define GD_OUTPUT_INIT ((struct gd_output){ .dir_fd = -1, .fd = -1 })
@@ -40,11 +38,6 @@ int gd_output_write(struct gd_output *output, const void *bytes, size_t n, struc
 /* An unlinked, empty scratch file in the same directory; returns the descriptor. */
 int gd_output_scratch(struct gd_output *output, struct gd_error *err);
 
-/*
- * Makes scratch files in advance (as many as there is room for, at most GD_OUTPUT_SPARE): the output
- * can then be handed to a process that may open nothing.
- */
-void gd_output_spare(struct gd_output *output);
 
 /*
  * Explains the failure `code` of writing `n` more bytes into the directory.  A quota's and a full

@@ -23,6 +23,7 @@ enum {
 	RECORD_MAX = GD_ACCESS_STACK_BYTES + 128,
 	EVENTS_MAX = 128,
 	LOOKED_AT_MAX = 1024,   /* threads asked beforehand whether they run */
+	AT_ONCE = 32,           /* of them */
 };
 
 struct thread_id {
@@ -261,6 +262,18 @@ static int sample(struct gd_registers *r, pid_t tid, struct gd_thread_registers 
 	return e;
 }
 
+/* Their state, all in one question where one has to ask. */
+static void announce(struct gd_registers *r, const pid_t *tids, size_t n)
+{
+	struct gd_access_wanted wanted[AT_ONCE];
+	char paths[AT_ONCE][32];
+	for (size_t i = 0; i < n; i++) {
+		(void)snprintf(paths[i], sizeof(paths[i]), "task/%d/stat", tids[i]);
+		wanted[i] = (struct gd_access_wanted){ .kind = GD_ACCESS_READ, .path = paths[i] };
+	}
+	gd_access_prepare(r->target->access, wanted, n);
+}
+
 void gd_registers_prepare(struct gd_registers *r)
 {
 	GD_BUF struct gd_buf text = GD_BUF_INIT(4096);
@@ -272,6 +285,8 @@ void gd_registers_prepare(struct gd_registers *r)
 		n = LOOKED_AT_MAX;
 	for (size_t i = 0; i < n && r->refused == 0 && r->n_events < EVENTS_MAX; i++) {
 		struct gd_stat stat;
+		if (i % AT_ONCE == 0)
+			announce(r, tids + i, n - i < AT_ONCE ? n - i : AT_ONCE);
 		if (read_thread_file(r, tids[i], "stat", &text) == 0 &&
 		    gd_stat_parse(text.data, text.len, &stat, NULL) == 0 && stat.state == 'R')
 			(void)add_event(r, tids[i]);

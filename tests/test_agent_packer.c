@@ -18,20 +18,27 @@
 #include "base/message.h"
 #include "tests/test.h"
 
+static unsigned n_scratch;
+
+static int scratch(void *arg)
+{
+	n_scratch++;
+	return gd_output_scratch(arg, NULL);
+}
+
 static struct gd_packer *make(struct gd_output *output)
 {
 	struct gd_packer *packer = NULL;
 	struct gd_error err = { 0 };
 	assert_ok(gd_output_create(test_dir(), false, output, &err), &err);
-	gd_output_spare(output);
-	assert_int_equal(output->n_spare, GD_OUTPUT_SPARE);
 	/* Its copy may open nothing, and owns its descriptors. */
 	struct gd_output passed = *output;
-	passed.passed = true;
+	n_scratch = 0;
+	passed.scratch = scratch;
+	passed.scratch_arg = output;
 	passed.dir = strdup(output->dir);
 	passed.dir_fd = -1;
 	passed.fd = fcntl(output->fd, F_DUPFD_CLOEXEC, 3);
-	output->n_spare = 0;
 	assert_ok(gd_packer_create(&passed, "{}", 2, &packer, &err), &err);
 	return packer;
 }
@@ -173,6 +180,8 @@ static void scratch_files_last_for_many_large_artifacts(void **state)
 	}
 	finish(p, &output, &s);
 	assert_int_equal(s.n_artifacts, 1 + 3 * GD_RECORD_STREAMS);
+	/* One for each that is open at once, used again in each round. */
+	assert_int_equal(n_scratch, GD_RECORD_STREAMS);
 	gd_snapshot_deinit(&s);
 }
 

@@ -43,6 +43,12 @@ static void feed(struct gd_packer *packer, const uint8_t *data, size_t size)
 	}
 }
 
+static int scratch(void *arg)
+{
+	(void)arg;
+	return memfd_create("scratch", MFD_CLOEXEC);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	int fd = memfd_create("fuzz", MFD_CLOEXEC);
@@ -52,14 +58,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct gd_sealed sealed = { .bytes = 0 };
 	struct gd_error why = { .code = -5, .msg = "cut off" };
 	output.fd = dup(fd);
-	output.passed = true;
+	output.scratch = scratch;
 	output.dir = strdup("fuzz");
-	output.spare_fds[output.n_spare++] = memfd_create("scratch", MFD_CLOEXEC);
 	if (gd_packer_create(&output, "{}", 2, &packer, NULL) < 0)
 		abort();
 	feed(packer, data, size);
 	(void)gd_packer_end(packer, &why);
-	/* More large artifacts at once than there are scratch files: its failure sticks. */
 	int r = gd_packer_finish(packer, &snapshot, &sealed, NULL);
 	gd_packer_destroy(packer);
 	gd_snapshot_deinit(&snapshot);
