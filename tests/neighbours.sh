@@ -44,7 +44,7 @@ fetch() { # PACKAGES
 	}
 	# Alertmanager's goes last: it is what the first line looks for.
 	for deb in "$new"/prometheus_*.deb "$new"/prometheus-alertmanager_*.deb; do
-		dpkg-deb -x "$deb" "$packages"
+		dpkg-deb --fsys-tarfile "$deb" | tar -xf - -C "$packages" ./usr
 	done
 	rm -rf "$new"
 }

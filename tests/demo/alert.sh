@@ -11,7 +11,7 @@ build=${BUILD:-build}
 make=${MAKE:-make}
 case $build in /*) ;; *) build=$PWD/$build ;; esac
 demo=$build/demo-alert
-packages=${VICTIMS:-$build}/neighbours
+packages=${VICTIMS:-$build/victims}/neighbours
 dir=
 began=$SECONDS
 
