@@ -9,7 +9,6 @@
 #include "agent/agent.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,10 +18,10 @@
 #include <unistd.h>
 
 #include "agent/footprint.h"
+#include "agent/host.h"
 #include "agent/role.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/io.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/units.h"
@@ -191,27 +190,14 @@ static int open_sockets(struct gd_agent *agent, struct gd_error *err)
 	return r;
 }
 
-/* Stable for this host: who captures of a fleet, and when schedules are due. */
-static void identify_host(char to[256], uint64_t *seed)
-{
-	GD_BUF struct gd_buf id = GD_BUF_INIT(200);
-	if (gd_io_read_file_at(AT_FDCWD, "/etc/machine-id", &id, NULL) == 0 && id.len >= 32)
-		(void)snprintf(to, 256, "%.32s", gd_buf_str(&id));
-	else if (gethostname(to, 256) < 0)
-		(void)snprintf(to, 256, "unknown");
-	to[255] = '\0';
-	*seed = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-	for (const char *c = to; *c != '\0'; c++)
-		*seed = (*seed ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
-}
-
 static int open_state(struct gd_agent *agent, struct gd_error *err)
 {
 	char spool[600];
-	char host[256];
+	char host[GD_HOST_ID_SIZE];
 	char note[248] = "";
 	struct gd_spool_recovery recovery = { 0 };
-	identify_host(host, &agent->seed);
+	gd_host_id(host);
+	agent->seed = gd_host_seed(host);
 	(void)snprintf(spool, sizeof(spool), "%s/spool", agent->options->state);
 	int r = make_dir(agent->options->state, 0700, err);
 	if (r == 0)

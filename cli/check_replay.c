@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "agent/exit.h"
+#include "agent/host.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
@@ -20,7 +21,6 @@
 #include "policies/replay.h"
 
 #define NAME "godiag check --replay"
-#define HOST_MAX 256
 /* A recording this much coarser or finer than once a second is worth a word. */
 #define STEP_TOLERANCE 2
 #define NS_PER_S UINT64_C(1000000000)
@@ -28,26 +28,6 @@
 static void cleanup_replay(struct gd_replay **replay)
 {
 	gd_replay_destroy(*replay);
-}
-
-/* As the agent calls this machine: sampling and jitter then come out as it would decide. */
-static void this_host(char to[HOST_MAX])
-{
-	GD_BUF struct gd_buf id = GD_BUF_INIT(256);
-	to[0] = '\0';
-	if (gd_io_read_file_at(AT_FDCWD, "/etc/machine-id", &id, NULL) == 0 && id.len >= 32)
-		(void)snprintf(to, HOST_MAX, "%.32s", gd_buf_str(&id));
-	else if (gethostname(to, HOST_MAX) < 0)
-		(void)snprintf(to, HOST_MAX, "unknown");
-	to[HOST_MAX - 1] = '\0';
-}
-
-static uint64_t seed_of(const char *host)
-{
-	uint64_t seed = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-	for (const char *c = host; *c != '\0'; c++)
-		seed = (seed ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
-	return seed;
 }
 
 static void print_firing(void *arg, const struct gd_replay_firing *firing)
@@ -101,13 +81,13 @@ static void print_doubts(const struct gd_replay_stats *stats)
 
 int gd_cli_check_replay(const struct gd_policy *policy, const struct gd_cli_replay *wish)
 {
-	char host[HOST_MAX];
-	this_host(host);
+	char host[GD_HOST_ID_SIZE];
+	gd_host_id(host);
 	const struct gd_replay_options options = {
 		.policy = policy,
 		.service = wish->service,
 		.host = wish->host != NULL ? wish->host : host,
-		.seed = seed_of(wish->host != NULL ? wish->host : host),
+		.seed = gd_host_seed(wish->host != NULL ? wish->host : host),
 		.queue_max = 8,
 	};
 	GD_CLEANUP(cleanup_replay) struct gd_replay *replay = NULL;

@@ -18,7 +18,7 @@ BEGIN {
 	# what cli/ may know of the agent
 	door["agent/agent.h"] = door["agent/capture.h"] = door["agent/control.h"] = 1
 	door["agent/hook.h"] = door["agent/hook_tokens.h"] = door["agent/upload.h"] = 1
-	door["agent/exit.h"] = door["agent/host_check.h"] = 1
+	door["agent/exit.h"] = door["agent/host.h"] = door["agent/host_check.h"] = 1
 }
 
 function complain(what)
