@@ -253,6 +253,7 @@ agent := \
 	agent/timeline.c \
 	agent/triggers.c \
 	agent/upload.c \
+	agent/upload_examine.c \
 	agent/upload_peer.c \
 	agent/upload_peer.c \
 	agent/watch_ask.c \
@@ -299,6 +300,7 @@ main := cli/main.c
 # One binary per source file: tests/test_<folder>_<file>.c
 tests := \
 	tests/test_agent_capture.c \
+	tests/test_agent_capture_hostile.c \
 	tests/test_agent_control.c \
 	tests/test_agent_exposition.c \
 	tests/test_agent_footprint.c \
@@ -315,6 +317,7 @@ tests := \
 	tests/test_agent_scraper.c \
 	tests/test_agent_timeline.c \
 	tests/test_agent_upload.c \
+	tests/test_agent_upload_examine.c \
 	tests/test_agent_upload_peer.c \
 	tests/test_agent_watch_cgroup.c \
 	tests/test_agent_watch_discover.c \

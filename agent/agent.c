@@ -128,6 +128,7 @@ static void on_second(void *arg)
 	watch_clock(agent, &clock);
 	(void)!read(agent->timer.fd, &expirations, sizeof(expirations));
 	(void)gd_notify_send("WATCHDOG=1", NULL);
+	gd_agent_log_refusals(agent);
 	int64_t pause_s = agent->watcher_restarts < WATCHER_PAUSE_MAX_S ? agent->watcher_restarts
 	                                                                 : WATCHER_PAUSE_MAX_S;
 	if (agent->watcher == NULL && now - agent->watcher_ended_ns >= pause_s * SECOND)
@@ -200,6 +201,7 @@ static int open_state(struct gd_agent *agent, struct gd_error *err)
 	agent->seed = gd_host_seed(host);
 	(void)snprintf(spool, sizeof(spool), "%s/spool", agent->options->state);
 	int r = make_dir(agent->options->state, 0700, err);
+	gd_spool_examine_by(gd_upload_examine); /* what was left there is foreign */
 	if (r == 0)
 		r = gd_spool_open(spool, &agent->spool, &recovery, err);
 	if (r == 0)

@@ -92,8 +92,7 @@ static int prepare(struct uploader *u, struct gd_error *err)
 		return gd_fail(err, -EIO, "SHA-256 is not available in libcrypto");
 	u->has_credentials = gd_credentials_load(&u->credentials, &u->no_credentials) == 0;
 	if (!u->has_credentials && u->no_credentials.code != -ENOKEY)
-		return gd_error_wrap(err, gd_fail(err, u->no_credentials.code, "%s",
-		                                  u->no_credentials.msg), "credentials");
+		return gd_fail(err, u->no_credentials.code, "%s", u->no_credentials.msg);
 	gd_credentials_forget_environment();
 	u->notify_fd = gd_notify_open(NULL);
 	u->watchdog_ns = gd_notify_watchdog_ns();

@@ -51,3 +51,9 @@ struct gd_upload_state {
 	uint64_t done, failed;     /* since it connected */
 };
 void gd_upload_peer_state(const struct gd_upload_peer *peer, struct gd_upload_state *ret);
+
+/*
+ * Verifies an archive found in the spool in a jailed child (GD_ROLE_PACKER), so that the broker parses
+ * nothing: for gd_spool_examine_by.
+ */
+int gd_upload_examine(int fd, struct gd_spool_facts *ret, struct gd_error *err);

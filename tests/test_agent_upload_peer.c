@@ -83,8 +83,8 @@ static void what_is_given_is_one_ready_archive_to_read(void **state)
 	struct gd_error err = { 0 };
 	struct stat st;
 	struct stat file;
-	uint32_t seq;
-	int fd;
+	uint32_t seq = 0;
+	int fd = -1;
 	spool_add(e.spool, "p", GD_SPOOL_PERIODIC, 100);
 	spool_add(e.spool, "c", GD_SPOOL_CRASH, 100);
 	assert_int_equal(hear(&e, &give, &seq, &fd), 0); /* not unasked */
@@ -210,8 +210,8 @@ static void an_archive_that_changed_is_passed_over(void **state)
 	struct ends e = begin();
 	struct gd_upload_give give;
 	struct gd_error err = { 0 };
-	uint32_t seq;
-	int fd;
+	uint32_t seq = 0;
+	int fd = -1;
 	spool_add(e.spool, "bad", GD_SPOOL_CRASH, 100);
 	spool_add(e.spool, "link", GD_SPOOL_CRASH, 100);
 	spool_add(e.spool, "good", GD_SPOOL_PERIODIC, 100);

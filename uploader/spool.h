@@ -65,6 +65,20 @@ struct gd_spool_recovery {
 /* The classes' names, from a snapshot's trigger ("rule", "schedule", "event"...) or by hand. */
 enum gd_spool_class gd_spool_class_of(const char *trigger);
 
+/* What a file in ready/ that nobody told us about says of itself. */
+struct gd_spool_facts {
+	char id[64], digest[72], trigger[32];
+	int64_t started_realtime_ns;
+};
+/* Verifies it whole.  -EBADMSG: it is not complete.  Takes fd over. */
+typedef int gd_spool_examiner(int fd, struct gd_spool_facts *ret, struct gd_error *err);
+int gd_spool_examine(int fd, struct gd_spool_facts *ret, struct gd_error *err);
+/*
+ * Who examines, when spools are opened from now on: a process with privileges has it done by one
+ * without.  NULL: gd_spool_examine, which is the default.
+ */
+void gd_spool_examine_by(gd_spool_examiner *examiner);
+
 /*
  * Makes what is missing (0700).  -EPERM: the directory is a symlink, not ours or writable for others;
  * -EBUSY: another process has it.

@@ -6,6 +6,13 @@
 #include "archive/verify.h"
 #include "uploader/spool_state.h"
 
+gd_spool_examiner *gd_spool_examiner_now = gd_spool_examine;
+
+void gd_spool_examine_by(gd_spool_examiner *examiner)
+{
+	gd_spool_examiner_now = examiner != NULL ? examiner : gd_spool_examine;
+}
+
 /* The first sentence of the verifier, for the message. */
 static void keep_first(void *arg, const char *sentence)
 {

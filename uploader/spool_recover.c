@@ -353,7 +353,7 @@ static int examine(int dir_fd, const char *name, struct gd_spool_facts *facts, s
 			(void)close(fd);
 			return 0;
 		}
-		int r = gd_spool_examine(fd, facts, err);
+		int r = gd_spool_examiner_now(fd, facts, err);
 		if (r == 0)
 			return 1;
 		if (r == -ENOMEM || r == -EMFILE)
@@ -374,7 +374,7 @@ static int adopt(struct recovery *rec, const char *orphan, struct gd_error *err)
 	int r = examine(dir_fd, name, &facts, &st, err);
 	if (r < 0)
 		return r;
-	if (r == 0 || gd_spool_find(spool, facts.id) != NULL)
+	if (r == 0 || !gd_spool_is_id(facts.id) || gd_spool_find(spool, facts.id) != NULL)
 		return put_aside(rec, dir_fd, name, err);
 
 	const struct gd_spool_begun *begun = gd_spool_find_begun(spool, facts.id);

@@ -56,13 +56,7 @@ int gd_spool_rewrite(struct gd_spool *spool, struct gd_error *err);
 int gd_spool_quarantine(struct gd_spool *spool, int from_fd, const char *name,
                         struct gd_error *err);
 
-/* What an archive that nobody told us about says of itself. */
-struct gd_spool_facts {
-	char id[64], digest[72], trigger[32];
-	int64_t started_realtime_ns;
-};
-/* -EBADMSG: it is not complete and whole.  Takes fd over. */
-int gd_spool_examine(int fd, struct gd_spool_facts *ret, struct gd_error *err);
+extern gd_spool_examiner *gd_spool_examiner_now;
 
 /* Reads the journal and the directories and brings both together. */
 int gd_spool_recover(struct gd_spool *spool, struct gd_spool_recovery *ret, struct gd_error *err);
