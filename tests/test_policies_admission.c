@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -597,6 +598,25 @@ static void our_own_mistakes_are_errors(void **state)
 	end();
 }
 
+static void a_rule_that_was_taken_away_has_its_limits_when_it_comes_back(void **state)
+{
+	(void)state;
+	begin("rules:\n" RULE("r", "cooldown: 0, limit: 2/24h") RULE("q", FREE));
+	assert_string_equal(ask("r", 100), "admitted");
+	assert_string_equal(ask("r", 100), "admitted");
+	load_policy("rules:\n" RULE("q", FREE));
+	assert_string_equal(ask("q", 100), "admitted");
+	restart();
+	load_policy("rules:\n" RULE("r", "cooldown: 0, limit: 2/24h"));
+	assert_string_equal(ask("r", 100), "limit");
+	assert_int_equal(count_of("r")->verdicts[GD_VERDICT_ADMITTED], 2);
+	/* And another limit counts what was under the one before. */
+	load_policy("rules:\n" RULE("r", "cooldown: 0, limit: 3/24h"));
+	assert_string_equal(ask("r", 100), "admitted");
+	assert_string_equal(ask("r", 100), "limit");
+	end();
+}
+
 /* ---- clocks and boots ---- */
 
 static void limits_hold_across_a_reboot(void **state)
@@ -862,6 +882,10 @@ static void a_journal_torn_anywhere_in_its_last_line_loses_only_that(void **stat
 		                    whole.data[cut - 1] == '\n'
 		                            ? ""
 		                            : "admission.journal: the last line was torn and is cut off");
+		/* What was appended afterwards does not hang on to the rest of a torn line. */
+		restart();
+		assert_string_equal(w.note, "");
+		assert_string_equal(ask("r", 100), "limit");
 		stop();
 	}
 	assert_int_not_equal(access(test_path("state/admission.journal.bad"), F_OK), 0);
@@ -968,6 +992,41 @@ static void a_disk_that_fails_at_any_call_admits_nothing_it_does_not_know(void *
 	}
 }
 
+static void opening_and_compacting_may_fail_anywhere_and_lose_nothing(void **state)
+{
+	(void)state;
+	static const int errors[] = { ENOSPC, EIO };
+	for (size_t e = 0; e < sizeof(errors) / sizeof(errors[0]); e++) {
+		for (unsigned n = 1;; n++) {
+			struct gd_error err = { 0 };
+			begin("rules:\n" RULE("r", "cooldown: 0, limit: 3/24h"));
+			assert_string_equal(ask("r", 100), "admitted");
+			assert_string_equal(ask("r", 100), "admitted");
+			stop();
+			/* Another boot: it is written anew. */
+			(void)snprintf(w.boot, sizeof(w.boot), "boot-%u-%zu", n, e);
+			fault_arm(FAULT_FILES | FAULT_NAMES | FAULT_MEMORY, n, errors[e]);
+			bool opened = try_open(&err) == 0;
+			bool told = opened && strcmp(ask("r", 100), "admitted") == 0;
+			bool fired = fault_disarm();
+			if (!opened)
+				assert_string_not_equal(err.msg, "");
+			if (!opened)
+				start();
+			if (!told)
+				assert_string_equal(ask("r", 100), "admitted");
+			assert_string_equal(ask("r", 100), "limit");
+			restart();
+			assert_string_equal(w.note, "");
+			assert_string_equal(ask("r", 100), "limit");
+			end();
+			assert_int_equal(unlink(test_path("state/admission.journal")), 0);
+			if (!fired)
+				break;
+		}
+	}
+}
+
 static void a_full_disk_admits_nothing_until_there_is_room(void **state)
 {
 	(void)state;
@@ -985,6 +1044,58 @@ static void a_full_disk_admits_nothing_until_there_is_room(void **state)
 	assert_true(fault_disarm());
 	assert_string_equal(ask("r", 100), "admitted");
 	assert_string_equal(ask("r", 100), "admitted");
+	assert_string_equal(ask("r", 100), "limit");
+	restart();
+	assert_string_equal(ask("r", 100), "limit");
+	end();
+}
+
+static void a_line_that_does_not_fit_is_taken_back(void **state)
+{
+	(void)state;
+	begin("rules:\n" RULE("r", "cooldown: 0, limit: 4/24h"));
+	assert_string_equal(ask("r", 100), "admitted");
+	off_t before = journal_bytes();
+	struct rlimit usual;
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &usual), 0);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	for (rlim_t room = 0; room < 60; room += 7) {
+		/* So many bytes of the line are written before the next write fails. */
+		const struct rlimit small = { (rlim_t)before + room, usual.rlim_max };
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+		const char *verdict = ask("r", 100);
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &usual), 0);
+		assert_string_equal(verdict, "space");
+		assert_int_equal(journal_bytes(), before);
+	}
+	(void)signal(SIGXFSZ, SIG_DFL);
+	for (int i = 0; i < 3; i++)
+		assert_string_equal(ask("r", 100), "admitted");
+	restart();
+	assert_string_equal(w.note, "");
+	assert_string_equal(ask("r", 100), "limit");
+	end();
+}
+
+static ino_t journal_inode(void)
+{
+	struct stat st;
+	assert_int_equal(stat(test_path("state/admission.journal"), &st), 0);
+	return st.st_ino;
+}
+
+static void a_file_whose_sync_failed_is_not_trusted_again(void **state)
+{
+	(void)state;
+	begin("rules:\n" RULE("r", "cooldown: 0, limit: 2/24h"));
+	assert_string_equal(ask("r", 100), "admitted");
+	ino_t before = journal_inode();
+	fault_arm(FAULT_FSYNC, 1, EIO);
+	assert_string_equal(ask("r", 100), "space");
+	assert_true(fault_disarm());
+	/* The kernel may have dropped what it could not write and say 0 from now on. */
+	assert_string_equal(ask("r", 100), "admitted");
+	assert_true(journal_inode() != before);
 	assert_string_equal(ask("r", 100), "limit");
 	restart();
 	assert_string_equal(ask("r", 100), "limit");
@@ -1100,6 +1211,7 @@ int main(void)
 		test_case(space_has_a_floor_and_a_ceiling),
 		test_case(the_first_no_is_the_verdict),
 		test_case(our_own_mistakes_are_errors),
+		test_case(a_rule_that_was_taken_away_has_its_limits_when_it_comes_back),
 		test_case(limits_hold_across_a_reboot),
 		test_case(a_clock_that_is_set_widens_no_limit),
 		test_case(a_machine_without_a_clock_counts_what_it_knows_has_passed),
@@ -1115,7 +1227,10 @@ int main(void)
 		test_case(damage_is_put_aside_and_the_rest_is_kept),
 		test_case(every_flipped_byte_is_noticed),
 		test_case(a_disk_that_fails_at_any_call_admits_nothing_it_does_not_know),
+		test_case(opening_and_compacting_may_fail_anywhere_and_lose_nothing),
 		test_case(a_full_disk_admits_nothing_until_there_is_room),
+		test_case(a_line_that_does_not_fit_is_taken_back),
+		test_case(a_file_whose_sync_failed_is_not_trusted_again),
 		test_case(killed_at_any_moment_it_loses_and_exceeds_nothing),
 	};
 	return test_run(tests);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/series.h"
@@ -185,6 +186,98 @@ static void it_fires_again_after_the_clear_level_was_there_long_enough(void **st
 		{ "HHHHHHLLLL----HHHHHH", "5 19" },
 	};
 	ROWS("for: 5s\n    clear_for: 3s", rows);
+}
+
+/* ---- the same from the definition ---- */
+
+/*
+ * The sentences of engine.h taken literally, looking back over the whole row at every sample: is there
+ * a first sample from which on all held, without a break, for long enough?  Slow, and without states.
+ */
+static bool is_row(const char *row, long first, long last, const char *good, double need_s)
+{
+	double patience = need_s / 2 > 3 ? need_s / 2 : 3;
+	long value = first;
+	long sample = first;
+	if (strchr(good, row[first]) == NULL || (double)(last - first) < need_s)
+		return false;
+	for (long i = first + 1; i <= last; i++) {
+		if (row[i] == '.')
+			continue;
+		if (i - sample > 3)
+			return false;
+		sample = i;
+		if (row[i] == '-')
+			continue;
+		if (strchr(good, row[i]) == NULL || (double)(i - value) > patience)
+			return false;
+		value = i;
+	}
+	return true;
+}
+
+static bool ends_a_row(const char *row, long begin, long last, const char *good, double need_s)
+{
+	if (strchr(good, row[last]) == NULL)
+		return false;
+	for (long first = begin; first <= last; first++)
+		if (is_row(row, first, last, good, need_s))
+			return true;
+	return false;
+}
+
+static void by_definition(const char *row, double for_s, double clear_for_s, char *to, size_t size)
+{
+	bool armed = true;
+	long begin = 0; /* rows may begin here: after the sample that fired, or cleared */
+	size_t n = 0;
+	to[0] = '\0';
+	for (long i = 0; row[i] != '\0'; i++) {
+		if (armed && ends_a_row(row, begin, i, "H", for_s)) {
+			n += (size_t)snprintf(to + n, size - n, "%s%ld", n > 0 ? " " : "", i);
+			assert_true(n < size);
+			armed = false;
+			begin = i + 1;
+		} else if (!armed && ends_a_row(row, begin, i, "CL", clear_for_s)) {
+			armed = true;
+			begin = i + 1;
+		}
+	}
+}
+
+static void any_row_fires_as_the_definition_says(void **state)
+{
+	(void)state;
+	static const char *const moods[] = { "HHHHHHHHHHH-.", "CCLLLL-.", "HHH---...", "HEMCL-.HHHHHLLLL" };
+	static const int times_s[][2] = { { 0, 0 }, { 1, 0 }, { 3, 2 }, { 5, 5 }, { 9, 1 }, { 12, 10 } };
+	unsigned seed = 3;
+	unsigned n = 0;
+	for (size_t k = 0; k < sizeof(times_s) / sizeof(times_s[0]); k++) {
+		char keys[64];
+		(void)snprintf(keys, sizeof(keys), "for: %ds\n    clear_for: %ds", times_s[k][0],
+		               times_s[k][1]);
+		const struct gd_policy *policy = policy_of(GD_METRIC_CPU, k & 1, keys);
+		for (int run = 0; run < 150; run++) {
+			char row[201];
+			char expected[1024];
+			const char *mood = moods[0];
+			for (size_t i = 0; i < sizeof(row) - 1; i++) {
+				if (rand_r(&seed) % 14 == 0)
+					mood = moods[rand_r(&seed) % 4];
+				row[i] = mood[(size_t)rand_r(&seed) % strlen(mood)];
+			}
+			row[sizeof(row) - 1] = '\0';
+			series_begin();
+			series_row(0, 100, &policy->rules[0], row);
+			by_definition(row, times_s[k][0], times_s[k][1], expected, sizeof(expected));
+			const char *fired = times(policy);
+			if (strcmp(fired, expected) != 0)
+				fail_msg("%s: %s fires at \"%s\", not at \"%s\"", keys, row, fired, expected);
+			n += fired[0] != '\0';
+		}
+	}
+	assert_true(n > 400);
+	series_end();
 }
 
 /* ---- one rule, other things around it ---- */
@@ -725,6 +818,7 @@ int main(void)
 		test_case(a_sample_without_a_value_neither_holds_nor_breaks),
 		test_case(a_gap_of_more_than_three_intervals_ends_a_row),
 		test_case(it_fires_again_after_the_clear_level_was_there_long_enough),
+		test_case(any_row_fires_as_the_definition_says),
 		test_case(each_process_has_a_machine_of_its_own),
 		test_case(a_reused_pid_is_another_process),
 		test_case(a_restart_of_the_agent_arms_rules_but_forgets_no_limits),
