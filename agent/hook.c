@@ -36,6 +36,7 @@
 #include "base/log.h"
 #include "base/message.h"
 #include "base/notify.h"
+#include "base/text.h"
 
 #define SECOND INT64_C(1000000000)
 #define BACKOFF_MIN_NS (SECOND / 10)
@@ -64,7 +65,8 @@ struct launcher {
 	bool fixed;     /* sockets were given to us; the policy has no say */
 	bool asked;     /* this server has asked for sockets: once */
 	char listen[sizeof(((struct gd_hook_place *)NULL)->listen)]; /* what it asked for */
-	bool broker_lost; /* said so already */
+	char problem[248]; /* said so already */
+	bool broker_lost;  /* the same */
 	bool ready;
 	struct gd_hook_alive alive;
 	int64_t turn_ns, server_ns, alive_ns, watchdog_ns, watchdog_at_ns;
@@ -107,6 +109,20 @@ static int open_fixed(struct launcher *l, struct gd_error *err)
 	return l->fixed ? gd_hook_sockets_open(&l->sockets, l->options->listen, err) : 0;
 }
 
+/* Goes to the agent, so that `godiag status` names it. */
+static void say_problem(struct launcher *l, const char *text)
+{
+	struct gd_hook_text record;
+	(void)snprintf(l->problem, sizeof(l->problem), "%s", text);
+	memset(&record, 0, sizeof(record));
+	gd_text_escape(record.text, sizeof(record.text), text, strlen(text));
+	for (char *c = record.text; *c != '\0'; c++)
+		if (*c < 0x20 || *c > 0x7e)
+			*c = '?';
+	(void)gd_message_send(l->control_fd, GD_HOOK_PROBLEM, 0, &record, sizeof(record), NULL, 0,
+	                      NULL);
+}
+
 static void try_listen(struct launcher *l, int64_t now_ns)
 {
 	struct gd_error err = { 0 };
@@ -121,10 +137,13 @@ static void try_listen(struct launcher *l, int64_t now_ns)
 		r = gd_hook_sockets_give(&l->sockets, l->control_fd, &err);
 	if (r < 0) {
 		gd_hook_sockets_close(&l->sockets);
-		gd_log(GD_LOG_ERROR, "hook: not listening: %s", err.msg);
+		if (strcmp(l->problem, err.msg) != 0)
+			gd_log(GD_LOG_ERROR, "hook: not listening: %s; trying again", err.msg);
+		say_problem(l, err.msg);
 		failed(&l->listener, now_ns, BACKOFF_MAX_NS);
 	} else {
 		l->listener.wait_ns = 0;
+		say_problem(l, "");
 	}
 }
 
@@ -413,6 +432,10 @@ static void reload_tokens(struct launcher *l)
 		gd_log(GD_LOG_ERROR, "hook: the old tokens stay: %s", err.msg);
 	else
 		gd_log(GD_LOG_INFO, "hook: tokens read again");
+	if (l->listener.wanted) /* they may be what it waited for */
+		l->listener.at_ns = 0;
+	else
+		say_problem(l, err.msg);
 }
 
 static void on_signal(struct launcher *l, int64_t now_ns)

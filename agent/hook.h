@@ -66,6 +66,8 @@ int gd_hook_peer_create(int fd, const struct gd_policy *policy, const struct gd_
                         void *arg, struct gd_hook_peer **ret, struct gd_error *err);
 void gd_hook_peer_destroy(struct gd_hook_peer *peer); /* NULL allowed */
 int gd_hook_peer_fd(const struct gd_hook_peer *peer);
+/* What keeps it from its work ("127.0.0.1:7077: Address already in use"), printable; "" nothing. */
+const char *gd_hook_peer_problem(const struct gd_hook_peer *peer);
 /* -EPIPE: it has gone; -EBADMSG: it misbehaved.  Destroy it then. */
 int gd_hook_peer_handle(struct gd_hook_peer *peer, struct gd_error *err);
 /* After a reload. */

@@ -234,6 +234,8 @@ static int take_body(struct gd_hook_alerts *alerts, enum gd_hook_shape shape, co
 	const char *version = text_of(json, "version");
 	if (version == NULL || strcmp(version, "4") != 0)
 		return gd_fail(err, -ENOTSUP, "only version \"4\" of Alertmanager's payload");
+	json_int_t cut = json_integer_value(json_object_get(json, "truncatedAlerts"));
+	alerts->n_cut = cut > 0 ? (uint64_t)cut : 0;
 	return take_list(alerts, list, true, err);
 }
 

@@ -31,6 +31,7 @@ struct gd_hook_alert {
 struct gd_hook_alerts {
 	struct gd_hook_alert *list;
 	size_t n;
+	uint64_t n_cut; /* more that Alertmanager left out (max_alerts) */
 	void *json; /* owns what the list points to */
 };
 

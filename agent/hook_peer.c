@@ -24,6 +24,7 @@ struct gd_hook_peer {
 	const struct gd_policy *policy;
 	const struct gd_hook_ops *ops;
 	void *arg;
+	char problem[248];
 };
 
 static int send_blob(const struct gd_hook_peer *peer, uint16_t type, uint32_t seq,
@@ -83,6 +84,11 @@ void gd_hook_peer_destroy(struct gd_hook_peer *peer)
 int gd_hook_peer_fd(const struct gd_hook_peer *peer)
 {
 	return peer->fd;
+}
+
+const char *gd_hook_peer_problem(const struct gd_hook_peer *peer)
+{
+	return peer->problem;
 }
 
 /* ---- is it what it says it is ---- */
@@ -194,6 +200,20 @@ static int grant_http(struct gd_hook_peer *peer, const struct gd_message *messag
 	return 0;
 }
 
+static int take_problem(struct gd_hook_peer *peer, const struct gd_message *message,
+                        const void *body, struct gd_error *err)
+{
+	struct gd_hook_text says;
+	int r = gd_message_body(message, sizeof(says), err);
+	if (r < 0)
+		return r;
+	memcpy(&says, body, sizeof(says));
+	if (!is_printable(says.text, sizeof(says.text)))
+		return gd_fail(err, -EBADMSG, "the hook said something unprintable");
+	memcpy(peer->problem, says.text, sizeof(peer->problem));
+	return 0;
+}
+
 static int handle_one(struct gd_hook_peer *peer, const struct gd_message *message,
                       const void *body, struct gd_error *err)
 {
@@ -208,6 +228,8 @@ static int handle_one(struct gd_hook_peer *peer, const struct gd_message *messag
 		return grant_metrics(peer, message, err);
 	case GD_HOOK_HTTP_SAMPLE:
 		return grant_http(peer, message, body, err);
+	case GD_HOOK_SAYS:
+		return take_problem(peer, message, body, err);
 	default:
 		return gd_fail(err, -EBADMSG, "the hook sent a record of type %u", message->type);
 	}

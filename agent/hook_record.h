@@ -31,11 +31,13 @@ enum gd_hook_record {
 	GD_HOOK_ASK_OPERATION,  /* gd_hook_id */
 	GD_HOOK_ASK_METRICS,    /* nothing */
 	GD_HOOK_HTTP_SAMPLE,    /* gd_hook_sample; no answer */
+	GD_HOOK_SAYS,           /* gd_hook_text: what keeps it from its work; no answer */
 	/* launcher to server */
 	GD_HOOK_LISTEN,         /* uint32_t count, with the listening sockets */
 	GD_HOOK_BROKER,         /* nothing, with the connection to the broker */
 	GD_HOOK_SCRAPER,        /* nothing, with the socket to the scraper */
 	GD_HOOK_TOKENS,         /* the text of the tokens file */
+	GD_HOOK_PROBLEM,        /* gd_hook_text: why it does not listen */
 	/* server to launcher */
 	GD_HOOK_ASK_LISTEN,     /* gd_hook_place: once, before READY */
 	GD_HOOK_ASK_BROKER,     /* nothing: the connection is gone */
@@ -75,6 +77,10 @@ struct gd_hook_sample {
 	uint32_t generation;
 	uint32_t service;
 	double p99_s; /* NaN: no request in the window */
+};
+
+struct gd_hook_text {
+	char text[248]; /* printable ASCII; "" none */
 };
 
 struct gd_hook_place {

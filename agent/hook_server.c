@@ -29,6 +29,7 @@ struct server {
 	size_t n_listen;
 	bool asked_listen; /* where to listen comes from the policy */
 	struct gd_hook_place place;
+	struct gd_hook_text problem; /* the launcher's */
 	struct gd_hook_desk desk;
 	struct gd_hook_lobby *lobby;
 	struct gd_hook_http *http;
@@ -127,6 +128,13 @@ static void from_scraper(struct server *server)
 
 /* ---- the broker ---- */
 
+/* For `godiag status`. */
+static void tell_problem(struct server *server)
+{
+	(void)gd_hook_link_tell(server->desk.link, GD_HOOK_SAYS, &server->problem,
+	                        sizeof(server->problem), NULL);
+}
+
 static void on_table(void *arg, const struct gd_hook_table *table)
 {
 	struct server *server = arg;
@@ -143,6 +151,7 @@ static void on_table(void *arg, const struct gd_hook_table *table)
 		server->place = place;
 		tell_launcher(server, GD_HOOK_ASK_LISTEN, &place, sizeof(place));
 	}
+	tell_problem(server);
 	tell_scraper(server);
 }
 
@@ -208,6 +217,17 @@ static int take_tokens(struct server *server, const char *text, size_t n, struct
 	return 0;
 }
 
+static int take_problem(struct server *server, const struct gd_message *message, const void *body,
+                        struct gd_error *err)
+{
+	int r = gd_message_body(message, sizeof(server->problem), err);
+	if (r < 0)
+		return r;
+	memcpy(&server->problem, body, sizeof(server->problem));
+	tell_problem(server);
+	return 0;
+}
+
 static int from_launcher(struct server *server, struct gd_error *err)
 {
 	char body[GD_HOOK_TOKENS_FILE_MAX];
@@ -228,6 +248,8 @@ static int from_launcher(struct server *server, struct gd_error *err)
 		return take_listen(server, &message, err);
 	case GD_HOOK_TOKENS:
 		return take_tokens(server, body, message.len, err);
+	case GD_HOOK_PROBLEM:
+		return take_problem(server, &message, body, err);
 	default:
 		return gd_fail(err, -EBADMSG, "a record of type %u from the launcher",
 		               message.type);

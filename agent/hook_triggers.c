@@ -222,4 +222,7 @@ void gd_hook_triggers_summary(const struct gd_hook_triggers *t, struct gd_buf *t
 		gd_buf_printf(to, ", %u without a rule", unknown);
 	if (resolved > 0)
 		gd_buf_printf(to, ", %u resolved", resolved);
+	if (t->alerts.n_cut > 0)
+		gd_buf_printf(to, "; %" PRIu64 " more were left out by Alertmanager (max_alerts)",
+		              t->alerts.n_cut);
 }

@@ -82,6 +82,8 @@ static void put_problems(const struct gd_agent *agent, struct gd_json *json)
 			problem(json, counts[i].rule, counts[i].disabled_why);
 	if (agent->hook == NULL && wants_hook(policy))
 		problem(json, "hook", "not connected: alerts do not arrive; start godiag-hook");
+	else if (agent->hook != NULL)
+		problem(json, "hook", gd_hook_peer_problem(agent->hook));
 	if (agent->upload == NULL && policy->upload != NULL)
 		problem(json, "uploader", "not connected: archives wait in the spool; start "
 		                          "godiag-upload");

@@ -180,6 +180,9 @@ static void be_broker(int listen_fd, struct hook_seen *seen)
 			gd_hook_peer_destroy(peer);
 			peer = NULL;
 		}
+		if (peer != NULL)
+			(void)snprintf(seen->problem, sizeof(seen->problem), "%s",
+			               gd_hook_peer_problem(peer));
 		if ((fds[0].revents & POLLIN) == 0)
 			continue;
 		gd_hook_peer_destroy(peer);

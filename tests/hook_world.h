@@ -20,6 +20,7 @@ extern const char *hook_tokens(void);
 
 /* Shared between broker and test. */
 struct hook_seen {
+	char problem[248];            /* what the hook says keeps it from its work */
 	volatile unsigned n_triggers, n_connections, n_operations, n_samples;
 	struct gd_hook_trigger last;
 	/* What it shall say. */

@@ -567,9 +567,15 @@ static void a_policy_with_another_place_moves_the_hook(void **state)
 	(void)snprintf(place, 512, "unix:%s/none/hook.sock\" }\n", test_dir());
 	assert_int_equal(kill(world->broker, SIGHUP), 0);
 	hook_world_wait_log(world, "not listening: ");
+	for (int i = 0; i < 200 && world->seen->problem[0] == '\0'; i++)
+		usleep(50000);
+	assert_contains(world->seen->problem, "none/hook.sock: No such file");
 	(void)snprintf(place, 512, "unix:%s\" }\n", world->socket);
 	assert_int_equal(kill(world->broker, SIGHUP), 0);
 	hook_world_wait(world, 200);
+	for (int i = 0; i < 200 && world->seen->problem[0] != '\0'; i++)
+		usleep(50000);
+	assert_string_equal(world->seen->problem, "");
 	hook_world_stop(world);
 }
 

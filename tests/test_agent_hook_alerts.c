@@ -20,7 +20,7 @@ static const char alertmanager[] =
 	"\"Other\"},\"annotations\":{},\"startsAt\":\"2026-11-20T12:00:00+01:00\",\"endsAt\":"
 	"\"2026-11-20T13:00:00Z\",\"generatorURL\":\"\",\"fingerprint\":\"00aa\"}],\"groupLabels\":{},"
 	"\"commonLabels\":{},\"commonAnnotations\":{},\"externalURL\":\"http://am\",\"version\":\"4\","
-	"\"groupKey\":\"{}:{alertname=\\\"HighRequestLatency\\\"}\",\"truncatedAlerts\":0}";
+	"\"groupKey\":\"{}:{alertname=\\\"HighRequestLatency\\\"}\",\"truncatedAlerts\":3}";
 
 static const char grafana[] =
 	"{\"receiver\":\"hook\",\"status\":\"firing\",\"orgId\":1,\"alerts\":[{\"status\":\"firing\","
@@ -37,6 +37,7 @@ static void an_alertmanager_payload_is_understood(void **state)
 	assert_ok(gd_hook_alerts_parse(GD_HOOK_ALERTMANAGER, alertmanager, strlen(alertmanager),
 	                               &alerts, &err), &err);
 	assert_int_equal(alerts.n, 2);
+	assert_int_equal(alerts.n_cut, 3);
 	const struct gd_hook_alert *a = &alerts.list[0];
 	assert_true(a->firing);
 	assert_string_equal(a->alertname, "HighRequestLatency");

@@ -280,6 +280,10 @@ static void one_bad_field_ends_the_connection(void **state)
 	for (size_t i = 0; i < sizeof(samples) / sizeof(*samples); i++)
 		refuses(GD_HOOK_HTTP_SAMPLE, &samples[i], sizeof(samples[i]), -1);
 	refuses(GD_HOOK_HTTP_SAMPLE, samples, sizeof(samples), -1);
+	struct gd_hook_text says = { "a\nb" };
+	refuses(GD_HOOK_SAYS, &says, sizeof(says), -1);
+	memset(&says, 'a', sizeof(says));
+	refuses(GD_HOOK_SAYS, &says, sizeof(says), -1);
 	refuses(GD_HOOK_VERDICT, NULL, 0, -1);
 	refuses(0, NULL, 0, -1);
 	refuses(UINT16_MAX, NULL, 0, -1);
