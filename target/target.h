@@ -87,7 +87,8 @@ int gd_target_open_file(struct gd_target *target, const char *path, int *ret_fd,
                         struct gd_error *err);
 
 /*
- * Appends /proc/PID/<path>, or a host's file when path is absolute; the buffer's ceiling bounds it.  Raw bytes, may be torn.  -EACCES and
+ * Appends /proc/PID/<path>, or a host's file when path is absolute; the buffer's ceiling bounds it.
+ * Raw bytes, may be torn.  -EACCES and
  * -EPERM say what would have to be allowed; -ENOENT when this kernel has no such file.  `path` is
  * ours and never leads through a link of the target's (root/, cwd/, fd/N).
  */
