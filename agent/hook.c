@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "agent/exit.h"
+#include "agent/hook_again.h"
 #include "agent/hook_http.h"
 #include "agent/hook_record.h"
 #include "agent/hook_server.h"
@@ -39,7 +40,6 @@
 #include "base/text.h"
 
 #define SECOND INT64_C(1000000000)
-#define BACKOFF_MIN_NS (SECOND / 10)
 #define BROKER_BACKOFF_MAX_NS (2 * SECOND)
 #define BACKOFF_MAX_NS (30 * SECOND)
 /* A server that said nothing for so long is not alive. */
@@ -50,17 +50,11 @@
 #define PROVEN_NS (10 * SECOND)
 #define END_MS 2000
 
-/* Something that is tried until it works, ever more slowly. */
-struct again {
-	bool wanted;
-	int64_t at_ns, wait_ns;
-};
-
 struct launcher {
 	const struct gd_hook_options *options;
 	int signal_fd, control_fd;
 	pid_t server_pid, scraper_pid;
-	struct again server, broker, scraper, listener;
+	struct gd_hook_again server, broker, scraper, listener;
 	struct gd_hook_sockets sockets;
 	bool fixed;     /* sockets were given to us; the policy has no say */
 	bool asked;     /* this server has asked for sockets: once */
@@ -72,30 +66,6 @@ struct launcher {
 	int64_t turn_ns, server_ns, alive_ns, watchdog_ns, watchdog_at_ns;
 	bool ending;
 };
-
-/* ---- trying again ---- */
-
-static void want(struct again *again, int64_t now_ns)
-{
-	if (again->wanted)
-		return;
-	again->wanted = true;
-	again->at_ns = now_ns + again->wait_ns;
-}
-
-static void failed(struct again *again, int64_t now_ns, int64_t max_ns)
-{
-	again->wait_ns = again->wait_ns == 0 ? BACKOFF_MIN_NS : 2 * again->wait_ns;
-	if (again->wait_ns > max_ns)
-		again->wait_ns = max_ns;
-	again->wanted = true;
-	again->at_ns = now_ns + again->wait_ns;
-}
-
-static bool is_due(const struct again *again, int64_t now_ns)
-{
-	return again->wanted && again->at_ns <= now_ns;
-}
 
 /* ---- listening ---- */
 
@@ -140,7 +110,7 @@ static void try_listen(struct launcher *l, int64_t now_ns)
 		if (strcmp(l->problem, err.msg) != 0)
 			gd_log(GD_LOG_ERROR, "hook: not listening: %s; trying again", err.msg);
 		say_problem(l, err.msg);
-		failed(&l->listener, now_ns, BACKOFF_MAX_NS);
+		gd_hook_again_failed(&l->listener, now_ns, BACKOFF_MAX_NS);
 	} else {
 		l->listener.wait_ns = 0;
 		say_problem(l, "");
@@ -170,7 +140,7 @@ static int start_server(struct launcher *l, int64_t now_ns, struct gd_error *err
 	l->listener.wanted = false;
 	l->alive_ns = l->server_ns = now_ns;
 	l->broker.wanted = false;
-	want(&l->broker, now_ns);
+	gd_hook_again_want(&l->broker, now_ns);
 	r = l->fixed ? gd_hook_sockets_give(&l->sockets, l->control_fd, err) : 0;
 	if (r < 0) /* one without sockets is of no use; another one is tried later */
 		(void)kill(l->server_pid, SIGKILL);
@@ -228,9 +198,9 @@ static void server_ended(struct launcher *l, int status, int64_t now_ns)
 	end_child(&l->scraper_pid);
 	l->scraper.wanted = false;
 	if (again)
-		want(&l->server, now_ns);
+		gd_hook_again_want(&l->server, now_ns);
 	else
-		failed(&l->server, now_ns, BACKOFF_MAX_NS);
+		gd_hook_again_failed(&l->server, now_ns, BACKOFF_MAX_NS);
 }
 
 static void reap(struct launcher *l, int64_t now_ns)
@@ -244,7 +214,7 @@ static void reap(struct launcher *l, int64_t now_ns)
 			gd_log(GD_LOG_WARNING, "hook: the scraper ended");
 			l->scraper_pid = 0;
 			if (l->scraper.wanted)
-				failed(&l->scraper, now_ns, BACKOFF_MAX_NS);
+				gd_hook_again_failed(&l->scraper, now_ns, BACKOFF_MAX_NS);
 		}
 	}
 }
@@ -276,7 +246,7 @@ static void try_broker(struct launcher *l, int64_t now_ns)
 	if (!l->broker_lost)
 		gd_log(GD_LOG_WARNING, "hook: %s; trying again", err.msg);
 	l->broker_lost = true;
-	failed(&l->broker, now_ns, BROKER_BACKOFF_MAX_NS);
+	gd_hook_again_failed(&l->broker, now_ns, BROKER_BACKOFF_MAX_NS);
 }
 
 /* ---- what the server says ---- */
@@ -335,7 +305,7 @@ static int from_listen(struct launcher *l, const struct gd_message *message, con
 	memcpy(l->listen, place.listen, sizeof(l->listen));
 	memcpy(l->sockets.tokens_policy, place.tokens, sizeof(l->sockets.tokens_policy));
 	l->asked = true;
-	want(&l->listener, now_ns);
+	gd_hook_again_want(&l->listener, now_ns);
 	return 0;
 }
 
@@ -356,11 +326,11 @@ static int from_server(struct launcher *l, int64_t now_ns, struct gd_error *err)
 		return from_listen(l, &message, body, now_ns, err);
 	case GD_HOOK_ASK_BROKER:
 		if (l->broker.wait_ns == 0)
-			l->broker.wait_ns = BACKOFF_MIN_NS;
-		want(&l->broker, now_ns);
+			l->broker.wait_ns = GD_HOOK_AGAIN_MIN_NS;
+		gd_hook_again_want(&l->broker, now_ns);
 		return 0;
 	case GD_HOOK_ASK_SCRAPER:
-		want(&l->scraper, now_ns);
+		gd_hook_again_want(&l->scraper, now_ns);
 		return 0;
 	default:
 		return gd_fail(err, -EBADMSG, "a record of type %u from the server", message.type);
@@ -372,20 +342,20 @@ static int from_server(struct launcher *l, int64_t now_ns, struct gd_error *err)
 static void do_what_is_due(struct launcher *l, int64_t now_ns)
 {
 	struct gd_error err = { 0 };
-	if (l->server_pid == 0 && is_due(&l->server, now_ns)) {
+	if (l->server_pid == 0 && gd_hook_again_due(&l->server, now_ns)) {
 		l->server.wanted = false;
 		if (start_server(l, now_ns, &err) < 0) {
 			gd_log(GD_LOG_ERROR, "hook: %s", err.msg);
-			failed(&l->server, now_ns, BACKOFF_MAX_NS);
+			gd_hook_again_failed(&l->server, now_ns, BACKOFF_MAX_NS);
 		}
 	}
 	if (l->control_fd < 0)
 		return;
-	if (is_due(&l->broker, now_ns))
+	if (gd_hook_again_due(&l->broker, now_ns))
 		try_broker(l, now_ns);
-	if (is_due(&l->listener, now_ns))
+	if (gd_hook_again_due(&l->listener, now_ns))
 		try_listen(l, now_ns);
-	if (l->scraper_pid == 0 && is_due(&l->scraper, now_ns)) {
+	if (l->scraper_pid == 0 && gd_hook_again_due(&l->scraper, now_ns)) {
 		l->scraper.wanted = false;
 		/* Until it has lived for a while, the next one waits longer. */
 		l->scraper.wait_ns = l->scraper.wait_ns == 0 ? SECOND : 2 * l->scraper.wait_ns;
@@ -415,7 +385,7 @@ static void feed_watchdog(struct launcher *l, int64_t now_ns)
 
 static int timeout_ms(const struct launcher *l, int64_t now_ns)
 {
-	const struct again *const all[] = { &l->server, &l->broker, &l->scraper, &l->listener };
+	const struct gd_hook_again *const all[] = { &l->server, &l->broker, &l->scraper, &l->listener };
 	int64_t ns = SECOND;
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		if (all[i]->wanted && all[i]->at_ns - now_ns < ns)
