@@ -94,7 +94,7 @@ static const char *const scraper_reads[] = { RESOLVER_FILES, NULL };
 static const char *const uploader_reads[] = {
 	RESOLVER_FILES, "/etc/ssl", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
 	"/usr/lib/ssl", "/etc/pki", "/etc/ca-certificates", "$CREDENTIALS_DIRECTORY",
-	"$SSL_CERT_FILE", "$SSL_CERT_DIR", NULL,
+	"$SSL_CERT_FILE", "$SSL_CERT_DIR", "$AWS_CA_BUNDLE", NULL,
 };
 static const char *const uploader_writes[] = { "$GODIAG_UPLOAD_STORE", NULL };
 

@@ -42,11 +42,13 @@ struct request {
 	bool dry_run;
 };
 
+/* From 1: in the limits 0 means none, which nobody means who writes --count 0. */
 static int parse_number(const char *text, uint64_t max, uint64_t *ret, struct gd_error *err)
 {
 	const char *end;
-	if (!gd_text_u64(text, &end, 10, ret) || *end != '\0' || *ret > max)
-		return gd_fail(err, -EINVAL, "\"%.40s\" is no number up to %" PRIu64, text, max);
+	if (!gd_text_u64(text, &end, 10, ret) || *end != '\0' || *ret > max || *ret == 0)
+		return gd_fail(err, -EINVAL, "\"%.40s\" is no number from 1 to %" PRIu64, text,
+		               max);
 	return 0;
 }
 

@@ -61,7 +61,11 @@ static void start_versitygw(struct s3_server *server)
 	const char *program = versitygw();
 	const char *root = test_path("s3");
 	char listen_at[32];
+	char key[4096] = "";
+	char cert[4096] = "";
 	(void)snprintf(listen_at, sizeof(listen_at), "127.0.0.1:%d", server->port);
+	(void)snprintf(key, sizeof(key), "%s", test_path("key.pem"));
+	(void)snprintf(cert, sizeof(cert), "%s", test_path("cert.pem"));
 	server->pid = fork();
 	assert_true(server->pid >= 0);
 	if (server->pid == 0) {
@@ -72,7 +76,12 @@ static void start_versitygw(struct s3_server *server)
 		(void)dup2(null, 2);
 		(void)setenv("ROOT_ACCESS_KEY", "godiagtest", 1);
 		(void)setenv("ROOT_SECRET_KEY", "godiag/test+secret", 1);
-		(void)execl(program, "versitygw", "--port", listen_at, "posix", root, (char *)NULL);
+		if (server->tls)
+			(void)execl(program, "versitygw", "--port", listen_at, "--key", key,
+			            "--cert", cert, "posix", root, (char *)NULL);
+		else
+			(void)execl(program, "versitygw", "--port", listen_at, "posix", root,
+			            (char *)NULL);
 		_exit(127);
 	}
 	wait_for_port(server->port);
@@ -85,13 +94,13 @@ void s3_server_restart(struct s3_server *server)
 	start_versitygw(server);
 }
 
-struct s3_server s3_server_versitygw(void)
+static struct s3_server versitygw_new(bool tls)
 {
 	const char *program = versitygw();
 	if (access(program, X_OK) < 0)
 		test_skip("versitygw was not built (needs Go 1.25 or newer): no S3 server that "
 		          "verifies signatures");
-	struct s3_server server = { .pid = -1 };
+	struct s3_server server = { .pid = -1, .tls = tls };
 	(void)close(loopback_socket(&server.port)); /* free a moment ago, good enough here */
 	const char *root = test_path("s3");
 	assert_int_equal(mkdir(root, 0700), 0);
@@ -102,6 +111,25 @@ struct s3_server s3_server_versitygw(void)
 	(void)unsetenv("AWS_SESSION_TOKEN");
 	(void)setenv("AWS_REGION", "us-east-1", 1);
 	return server;
+}
+
+struct s3_server s3_server_versitygw(void)
+{
+	return versitygw_new(false);
+}
+
+struct s3_server s3_server_versitygw_tls(void)
+{
+	char command[9000];
+	char key[4096];
+	(void)snprintf(key, sizeof(key), "%s", test_path("key.pem"));
+	(void)snprintf(command, sizeof(command),
+	               "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=store "
+	               "-addext subjectAltName=IP:127.0.0.1 -keyout '%s' -out '%s' 2>/dev/null",
+	               key, test_path("cert.pem"));
+	if (system(command) != 0)
+		test_skip("openssl cannot make a certificate here");
+	return versitygw_new(true);
 }
 
 /* Reads one request: header, then as much body as Content-Length says. */

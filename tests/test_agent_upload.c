@@ -71,6 +71,13 @@ static bool is_idle(struct uploads *u)
 	return u->peer != NULL && uploads_all_sent(u);
 }
 
+static bool has_failed(struct uploads *u)
+{
+	struct gd_spool_stats stats;
+	gd_spool_stats(u->spool, &stats);
+	return stats.failed_total >= 1;
+}
+
 static void archives_arrive_verified_and_new_ones_at_once(void **state)
 {
 	(void)state;
@@ -197,6 +204,35 @@ static void a_directory_is_a_place_even_in_the_jail(void **state)
 	uploads_close(&u);
 }
 
+static void tls_works_in_the_jail_and_strangers_are_not_trusted(void **state)
+{
+	(void)state;
+	struct s3_server server = s3_server_versitygw_tls();
+	struct gd_upload_state shown;
+	char url[100];
+	char bundle[4096];
+	(void)snprintf(url, sizeof(url), "https://127.0.0.1:%d/evidence/x", server.port);
+	(void)snprintf(bundle, sizeof(bundle), "%s", test_path("cert.pem"));
+	struct uploads u = uploads_open(url);
+	add_many(&u, "t", 3, 100000);
+	uploads_start(&u);
+	assert_true(uploads_run(&u, 20000, has_failed));
+	gd_upload_peer_state(u.peer, &shown);
+	assert_contains(shown.last_error, "certificate");
+	assert_true(shown.permanent);
+	assert_int_equal(uploads_end(&u), 0);
+	assert_string_equal(stored(test_path("s3/evidence/x")), "");
+
+	assert_int_equal(chmod(bundle, 0644), 0);
+	(void)setenv("AWS_CA_BUNDLE", bundle, 1);
+	uploads_start(&u);
+	assert_true(uploads_run(&u, 20000, uploads_all_sent));
+	(void)unsetenv("AWS_CA_BUNDLE");
+	assert_stored_is_what_the_journal_says(test_path("s3/evidence/x"));
+	uploads_close(&u);
+	s3_server_stop(&server);
+}
+
 static void without_a_place_it_waits_for_one(void **state)
 {
 	(void)state;
@@ -231,13 +267,6 @@ static bool has_failed_six_times(struct uploads *u)
 	struct gd_spool_stats stats;
 	gd_spool_stats(u->spool, &stats);
 	return stats.failed_total >= 6;
-}
-
-static bool has_failed(struct uploads *u)
-{
-	struct gd_spool_stats stats;
-	gd_spool_stats(u->spool, &stats);
-	return stats.failed_total >= 1;
 }
 
 static void bad_answers_delete_nothing_and_show(void **state)
@@ -413,6 +442,7 @@ int main(void)
 		test_case(the_server_may_go_and_come_back),
 		test_case(the_broker_may_be_killed_and_come_back),
 		test_case(a_directory_is_a_place_even_in_the_jail),
+		test_case(tls_works_in_the_jail_and_strangers_are_not_trusted),
 		test_case(without_a_place_it_waits_for_one),
 		test_case(bad_answers_delete_nothing_and_show),
 		test_case(five_failures_open_the_circuit_and_one_success_closes_it),

@@ -123,7 +123,7 @@ static void wrong_words_are_usage(void **state)
 	static const char *const wrong[] = {
 		"upload --to file:///x",     "upload --spool /x",   "upload --spool /x --to file:///y z",
 		"upload --rate fast",        "upload --wait never", "upload --nonsense",
-		"prune x",                   "prune --age old",     "prune --count -1",
+		"prune x",                   "prune --age old",     "prune --count 0",
 		"prune --free 101",          "prune --nonsense",    "upload --spool /nonexistent/x --to "
 		                                                    "file:///y",
 	};
@@ -161,7 +161,7 @@ static void a_spool_that_is_open_elsewhere_is_left_alone(void **state)
 	(void)state;
 	make_spool(1, 1);
 	struct gd_spool *spool = spool_open(NULL);
-	assert_int_equal(run("prune --spool '%s' --count 0", test_path("spool")), GD_EXIT_USAGE);
+	assert_int_equal(run("prune --spool '%s' --count 1", test_path("spool")), GD_EXIT_USAGE);
 	assert_contains(said, "has the spool open");
 	assert_int_equal(run("upload --spool '%s' --to file:///x", test_path("spool")),
 	                 GD_EXIT_USAGE);

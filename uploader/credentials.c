@@ -21,7 +21,7 @@ enum secret { ACCESS_KEY, SECRET_KEY, SESSION_TOKEN, SECRETS };
 static const char *const names[SECRETS] = { "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
 	                                    "AWS_SESSION_TOKEN" };
 
-/* No secrets, and read from the environment by place.c. */
+/* No secrets, and read from the environment by place.c and transfer.c. */
 static const char *const settings[] = { "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL",
 	                                "AWS_ENDPOINT_URL_S3" };
 

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
@@ -125,6 +126,10 @@ static void set_rules(struct gd_transfer *t, const char *url, char *text)
 	(void)curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
 	(void)curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* not even those of the environment */
 	(void)curl_easy_setopt(curl, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+	/* As other S3 clients call it: stores of one's own have authorities of one's own. */
+	const char *authorities = getenv("AWS_CA_BUNDLE");
+	if (authorities != NULL && authorities[0] != '\0')
+		(void)curl_easy_setopt(curl, CURLOPT_CAINFO, authorities);
 	(void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	(void)curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	(void)curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, t);
@@ -170,6 +175,9 @@ long gd_transfer_perform(struct gd_transfer *t, const char *path, const char *wh
 		               t->place->host);
 	if (code == CURLE_ABORTED_BY_CALLBACK)
 		return gd_fail(err, -ECANCELED, "%s %s: interrupted", what, t->place->host);
+	/* Who the other end is does not change by waiting. */
+	trouble->permanent = code == CURLE_PEER_FAILED_VERIFICATION ||
+	                     code == CURLE_SSL_CACERT_BADFILE || code == CURLE_SSL_CERTPROBLEM;
 	return gd_fail(err, -EIO, "%s %s: %s", what, t->place->host,
 	               text[0] != '\0' ? text : curl_easy_strerror(code));
 }
