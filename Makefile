@@ -93,6 +93,7 @@ policies := \
 	policies/policy_words.c \
 	policies/replay.c \
 	policies/replay_line.c \
+	policies/replay_processes.c \
 	policies/replay_queue.c \
 	policies/sampling.c
 

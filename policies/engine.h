@@ -71,7 +71,7 @@ int gd_engine_create(const struct gd_policy *policy, gd_engine_fired_fn *fired, 
                      struct gd_engine **ret, struct gd_error *err);
 void gd_engine_destroy(struct gd_engine *engine); /* NULL allowed */
 
-/* How far apart samples are meant to be, when not GD_ENGINE_INTERVAL_NS; before the first one. */
+/* How far apart samples are meant to be from now on, when not GD_ENGINE_INTERVAL_NS. */
 void gd_engine_interval(struct gd_engine *engine, uint64_t interval_ns);
 
 /* A process of service `service` was found; counts as a start for "restarts" unless `first_look`

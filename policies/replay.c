@@ -10,16 +10,10 @@
 
 #include "base/cleanup.h"
 #include "policies/replay_line.h"
+#include "policies/replay_processes.h"
 #include "policies/replay_queue.h"
 
-#define NOBODY SIZE_MAX
-#define CAPTURE_MAX_NS (UINT64_C(86400) * 1000000000)
-
-/* A process that is alive as far as the recording says. */
-struct known {
-	struct gd_subject_id id;
-	size_t service;
-};
+#define DAY_NS (UINT64_C(86400) * 1000000000)
 
 struct gd_replay {
 	struct gd_replay_options options;
@@ -28,8 +22,7 @@ struct gd_replay {
 	struct gd_engine *engine;
 	struct gd_admission *admission;
 	struct gd_replay_queue queue;
-	struct known *known; /* in the order they came */
-	size_t n_known, room;
+	struct gd_replay_processes processes;
 	bool *seen;          /* by service: it ever had a process */
 	struct gd_replay_stats stats;
 	char default_service[GD_POLICY_NAME_MAX];
@@ -39,6 +32,8 @@ struct gd_replay {
 	const struct gd_replay_line *line;
 	struct gd_subject_id gone; /* whom "gone" is about */
 	/* What was before. */
+	uint64_t interval_ns;
+	bool learns;
 	bool begun;
 	int64_t first_ns;    /* of this life of the agent */
 	bool looked;         /* first_ns is set */
@@ -49,12 +44,11 @@ struct gd_replay {
 
 /* ---- what fires ---- */
 
+/* A recording without processes says nothing of them. */
 static bool has_process(const struct gd_replay *replay, size_t service)
 {
-	for (size_t i = 0; i < replay->n_known; i++)
-		if (replay->known[i].service == service)
-			return true;
-	return !replay->seen[service]; /* a recording without processes says nothing of them */
+	return gd_replay_processes_oldest(&replay->processes, service) != NULL ||
+	       !replay->seen[service];
 }
 
 /* Whom the daemon would capture: the one that fired, else the service's oldest. */
@@ -65,10 +59,9 @@ static struct gd_subject_id subject_of(const struct gd_replay *replay,
 		return fired->subject;
 	if (fired->rule->kind == GD_WHEN_EVENT)
 		return replay->gone;
-	for (size_t i = 0; i < replay->n_known; i++)
-		if (replay->known[i].service == fired->rule->service)
-			return replay->known[i].id;
-	return (struct gd_subject_id){ 0 };
+	const struct gd_replay_process *oldest =
+		gd_replay_processes_oldest(&replay->processes, fired->rule->service);
+	return oldest != NULL ? oldest->id : (struct gd_subject_id){ 0 };
 }
 
 static void ended(void *arg, const char *id, int64_t at_ns)
@@ -137,7 +130,7 @@ static int start_engine(struct gd_replay *replay, struct gd_error *err)
 		replay->stats.engine.fired += stats.fired;
 	}
 	gd_engine_destroy(replay->engine);
-	gd_engine_interval(engine, replay->options.interval_ns);
+	gd_engine_interval(engine, replay->interval_ns);
 	replay->engine = engine;
 	replay->looked = false;
 	return 0;
@@ -156,8 +149,11 @@ int gd_replay_create(const struct gd_replay_options *options, gd_replay_fn *fire
 	replay->options = *options;
 	replay->fired = fired;
 	replay->arg = arg;
-	if (replay->options.interval_ns == 0)
-		replay->options.interval_ns = GD_ENGINE_INTERVAL_NS;
+	replay->interval_ns = options->interval_ns;
+	replay->learns = options->interval_ns == 0;
+	if (replay->learns)
+		replay->interval_ns = GD_ENGINE_INTERVAL_NS;
+	replay->stats.step_ns = UINT64_MAX;
 	const struct gd_admission_options memory = {
 		.host = options->host != NULL ? options->host : "",
 		.boot_id = "replay",
@@ -166,8 +162,8 @@ int gd_replay_create(const struct gd_replay_options *options, gd_replay_fn *fire
 	/* One runs, and the queue has room for one more than it takes. */
 	if (replay->options.queue_max > GD_REPLAY_JOBS_MAX - 2)
 		replay->options.queue_max = GD_REPLAY_JOBS_MAX - 2;
-	if (replay->options.capture_ns > CAPTURE_MAX_NS)
-		replay->options.capture_ns = CAPTURE_MAX_NS;
+	if (replay->options.capture_ns > DAY_NS)
+		replay->options.capture_ns = DAY_NS;
 	replay->seen = calloc(options->policy->n_services + 1, sizeof(*replay->seen));
 	int r = replay->seen == NULL ? gd_fail_errno(err, -ENOMEM, "replay") : 0;
 	if (r == 0)
@@ -189,20 +185,12 @@ void gd_replay_destroy(struct gd_replay *replay)
 		return;
 	gd_engine_destroy(replay->engine);
 	gd_admission_close(replay->admission);
-	free(replay->known);
+	gd_replay_processes_deinit(&replay->processes);
 	free(replay->seen);
 	free(replay);
 }
 
 /* ---- processes ---- */
-
-static size_t find_known(const struct gd_replay *replay, int32_t pid)
-{
-	for (size_t i = 0; i < replay->n_known; i++)
-		if (replay->known[i].id.pid == pid)
-			return i;
-	return NOBODY;
-}
 
 static int find_service(const struct gd_replay *replay, const char *name, size_t *ret,
                         struct gd_error *err)
@@ -224,69 +212,59 @@ static int find_service(const struct gd_replay *replay, const char *name, size_t
 	return gd_fail(err, -EBADMSG, "the policy has no such service");
 }
 
-static void forget(struct gd_replay *replay, size_t place)
+static void forget(struct gd_replay *replay, const struct gd_replay_process *process)
 {
-	struct gd_subject_id id = replay->known[place].id;
-	replay->n_known--;
-	memmove(&replay->known[place], &replay->known[place + 1],
-	        (replay->n_known - place) * sizeof(*replay->known));
-	replay->gone = id;
-	gd_engine_gone(replay->engine, id, replay->now_ns);
+	replay->gone = process->id;
+	gd_replay_processes_remove(&replay->processes, process);
+	gd_engine_gone(replay->engine, replay->gone, replay->now_ns);
 }
 
-static int remember(struct gd_replay *replay, const struct known *known, bool first_look,
-                    struct gd_error *err)
+static int remember(struct gd_replay *replay, const struct gd_replay_process *process,
+                    bool started, struct gd_error *err)
 {
-	if (replay->n_known == replay->room) {
-		size_t room = replay->room == 0 ? 16 : replay->room * 2;
-		void *list = realloc(replay->known, room * sizeof(*replay->known));
-		if (list == NULL)
-			return gd_fail_errno(err, -ENOMEM, "%zu processes", room);
-		replay->known = list;
-		replay->room = room;
-	}
-	replay->known[replay->n_known++] = *known;
-	replay->seen[known->service] = true;
-	int r = gd_engine_process(replay->engine, known->id, known->service, first_look,
-	                          replay->now_ns, err);
+	bool first_look = !started &&
+	                  replay->now_ns - replay->first_ns < (int64_t)replay->interval_ns;
+	int r = gd_replay_processes_add(&replay->processes, process, err);
 	if (r < 0)
-		replay->n_known--;
-	return r;
+		return r;
+	replay->seen[process->service] = true;
+	return gd_engine_process(replay->engine, process->id, process->service, first_look,
+	                         replay->now_ns, err);
 }
 
 /* Whom the line is about, announced to the engine when it is new. */
-static int meet(struct gd_replay *replay, const struct gd_replay_line *line, bool started,
-                struct gd_subject_id *ret, struct gd_error *err)
+static int meet(struct gd_replay *replay, const struct gd_replay_line *line,
+                struct gd_replay_process **ret, struct gd_error *err)
 {
-	struct known known = { .id.pid = line->pid };
-	if (known.id.pid == 0)
-		known.id.pid = replay->default_pid != 0 ? replay->default_pid : 1;
-	int r = find_service(replay, line->service, &known.service, err);
+	struct gd_replay_process process = { .id.pid = line->pid };
+	bool started = line->kind == GD_REPLAY_START;
+	if (process.id.pid == 0)
+		process.id.pid = replay->default_pid != 0 ? replay->default_pid : 1;
+	int r = find_service(replay, line->service, &process.service, err);
 	if (r < 0)
 		return r;
-	size_t place = find_known(replay, known.id.pid);
-	if (place != NOBODY)
-		known.id.start_ticks = replay->known[place].id.start_ticks;
-	if (line->has_start)
-		known.id.start_ticks = line->start;
-	else if (started)
-		known.id.start_ticks++; /* another one, whatever its real start */
-	if (place != NOBODY && replay->known[place].service != known.service)
+	const struct gd_replay_process *before =
+		gd_replay_processes_find(&replay->processes, process.id.pid);
+	if (before != NULL && before->service != process.service)
 		return gd_fail(err, -EBADMSG, "pid %" PRId32 " was of another service before",
-		               known.id.pid);
-	bool same = place != NOBODY &&
-	            replay->known[place].id.start_ticks == known.id.start_ticks;
-	if (place != NOBODY && !same)
-		forget(replay, place);
+		               process.id.pid);
+	if (before != NULL)
+		process.id.start_ticks = before->id.start_ticks;
+	if (line->has_start)
+		process.id.start_ticks = line->start;
+	else if (started)
+		process.id.start_ticks++; /* another one, whatever its real start */
 	if (!replay->looked) {
 		replay->looked = true;
 		replay->first_ns = replay->now_ns;
 	}
-	bool first_look = !started && replay->now_ns - replay->first_ns <
-	                                      (int64_t)replay->options.interval_ns;
-	if (!same)
-		r = remember(replay, &known, first_look, err);
-	*ret = known.id;
+	if (before == NULL || before->id.start_ticks != process.id.start_ticks) {
+		if (before != NULL)
+			forget(replay, before);
+		r = remember(replay, &process, started, err);
+	}
+	if (r == 0)
+		*ret = gd_replay_processes_find(&replay->processes, process.id.pid);
 	return r;
 }
 
@@ -307,15 +285,10 @@ static void advance(struct gd_replay *replay, const struct gd_replay_line *line)
 	}
 	if (!replay->begun) {
 		replay->stats.first_realtime_ns = line->realtime_ns;
-		replay->stats.step_ns = UINT64_MAX;
 		replay->now_ns = now_ns;
 	}
-	int64_t step_ns = now_ns - replay->now_ns;
-	if (step_ns > 0) {
+	if (now_ns > replay->now_ns)
 		gd_replay_end(replay);
-		if ((uint64_t)step_ns < replay->stats.step_ns)
-			replay->stats.step_ns = (uint64_t)step_ns;
-	}
 	replay->begun = true;
 	replay->now_ns = now_ns;
 	replay->realtime_ns = line->realtime_ns;
@@ -343,19 +316,40 @@ static void feed_alert(struct gd_replay *replay, const struct gd_replay_line *li
 	replay->stats.alerts_ignored += !any;
 }
 
+/* How far apart its samples are; before this one is judged by it. */
+static void measure(struct gd_replay *replay, struct gd_replay_process *process)
+{
+	int64_t step_ns = process->sampled ? replay->now_ns - process->last_ns : 0;
+	process->sampled = true;
+	process->last_ns = replay->now_ns;
+	if (step_ns <= 0 || (uint64_t)step_ns >= replay->stats.step_ns)
+		return;
+	replay->stats.step_ns = (uint64_t)step_ns;
+	if (!replay->learns)
+		return;
+	replay->interval_ns = (uint64_t)step_ns;
+	if (replay->interval_ns < GD_ENGINE_INTERVAL_NS)
+		replay->interval_ns = GD_ENGINE_INTERVAL_NS;
+	if (replay->interval_ns > DAY_NS)
+		replay->interval_ns = DAY_NS;
+	gd_engine_interval(replay->engine, replay->interval_ns);
+}
+
 static int feed_process(struct gd_replay *replay, const struct gd_replay_line *line,
                         struct gd_error *err)
 {
-	struct gd_subject_id id;
-	int r = meet(replay, line, line->kind == GD_REPLAY_START, &id, err);
+	struct gd_replay_process *process;
+	int r = meet(replay, line, &process, err);
 	if (r < 0)
 		return r;
-	if (line->kind == GD_REPLAY_SAMPLE)
-		gd_engine_sample(replay->engine, id, replay->now_ns, line->values);
-	else if (line->kind == GD_REPLAY_EVENT && line->event == GD_EVENT_GONE)
-		forget(replay, find_known(replay, id.pid));
-	else if (line->kind == GD_REPLAY_EVENT)
-		gd_engine_event(replay->engine, id, line->event, replay->now_ns);
+	if (line->kind == GD_REPLAY_SAMPLE) {
+		measure(replay, process);
+		gd_engine_sample(replay->engine, process->id, replay->now_ns, line->values);
+	} else if (line->kind == GD_REPLAY_EVENT && line->event == GD_EVENT_GONE) {
+		forget(replay, process);
+	} else if (line->kind == GD_REPLAY_EVENT) {
+		gd_engine_event(replay->engine, process->id, line->event, replay->now_ns);
+	}
 	return 0;
 }
 
@@ -367,13 +361,14 @@ static int feed(struct gd_replay *replay, const struct gd_replay_line *line, str
 		size_t service;
 		memcpy(replay->default_service, line->service, sizeof(replay->default_service));
 		replay->default_pid = line->pid;
+		replay->learns = false; /* the agent's own */
 		return line->service[0] != '\0' ? find_service(replay, line->service, &service, err)
 		                                : 0;
 	}
 	advance(replay, line);
 	replay->line = line;
 	if (line->kind == GD_REPLAY_AGENT_START) {
-		replay->n_known = 0;
+		replay->processes.n = 0;
 		return start_engine(replay, err);
 	}
 	if (line->kind == GD_REPLAY_ALERT) {

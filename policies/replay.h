@@ -9,6 +9,10 @@
  * "agent_start") were there already; one that comes later was started then.  Without a clock that nobody
  * sets ("boottime_ns", "monotonic_ns") "t" is taken for one: then a clock set back looks like samples
  * out of order, which are ignored and counted, and schedules show their period, not their hour.
+ *
+ * What counts as a gap depends on how far apart samples are meant to be: a second, as the agent does
+ * it, when a timeline's head was there; otherwise the shortest step of any process so far, a second
+ * at least, so that a recording of every 15 s is not nothing but gaps.
  */
 #include "policies/admission.h"
 #include "policies/engine.h"
@@ -18,7 +22,7 @@ struct gd_replay_options {
 	const char *service;    /* of lines that name none; NULL: the policy's only one */
 	const char *host;       /* for `sample`; NULL "" */
 	uint64_t seed;          /* for jitter */
-	uint64_t interval_ns;   /* of the recording; 0: one second */
+	uint64_t interval_ns;   /* of the recording; 0: learned, see below */
 	uint64_t capture_ns;    /* how long one takes; 0: no time at all */
 	uint64_t capture_bytes;
 	unsigned queue_max;
@@ -38,7 +42,7 @@ struct gd_replay_stats {
 	uint64_t verdicts[GD_VERDICTS];
 	struct gd_engine_stats engine;
 	int64_t first_realtime_ns, last_realtime_ns;
-	uint64_t step_ns; /* the shortest time between two lines: far from `interval_ns`, say so */
+	uint64_t step_ns; /* the shortest time between two samples of one process; 0 unknown */
 };
 
 struct gd_replay;

@@ -443,6 +443,7 @@ static void play_replay(const struct gd_policy *policy)
 		.policy = policy,
 		.host = "host",
 		.seed = SEED,
+		.interval_ns = GD_ENGINE_INTERVAL_NS,
 		.capture_ns = (uint64_t)series.capture_ns,
 		.queue_max = series.queue_max,
 	};

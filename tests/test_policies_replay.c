@@ -102,19 +102,32 @@ static void values_may_be_written_as_in_policies(void **state)
 	series_end();
 }
 
-static void coarser_recordings_want_their_interval(void **state)
+static void coarser_recordings_are_not_all_gaps(void **state)
 {
 	(void)state;
-	static const char text[] = "{\"t\":1000,\"go_gc_pause_p99\":1}\n"
-				   "{\"t\":1015,\"go_gc_pause_p99\":1}\n"
-				   "{\"t\":1030,\"go_gc_pause_p99\":1}\n";
+	/* Two processes, each every 15 s, in turn; then one is missing for a minute. */
+	static const char text[] = "{\"t\":1000,\"pid\":1,\"go_gc_pause_p99\":1}\n"
+				   "{\"t\":1002,\"pid\":2,\"go_gc_pause_p99\":1}\n"
+				   "{\"t\":1015,\"pid\":1,\"go_gc_pause_p99\":1}\n"
+				   "{\"t\":1017,\"pid\":2,\"go_gc_pause_p99\":0}\n"
+				   "{\"t\":1032,\"pid\":2,\"go_gc_pause_p99\":1}\n"
+				   "{\"t\":1078,\"pid\":2,\"go_gc_pause_p99\":1}\n"
+				   "{\"t\":1092,\"pid\":2,\"go_gc_pause_p99\":1}\n";
 	struct gd_replay_stats stats;
-	assert_string_equal(replayed(ONE_SERVICE RULE, NULL, text, &stats), "");
-	assert_int_equal(stats.engine.gaps, 2);
-	assert_int_equal(stats.step_ns, 15000000000);
-	const struct gd_replay_options coarse = { .interval_ns = stats.step_ns };
-	assert_contains(replayed(ONE_SERVICE RULE, &coarse, text, &stats), "line 2  r  a  admitted");
-	assert_int_equal(stats.engine.gaps, 0);
+	const char *told = replayed(ONE_SERVICE RULE, NULL, text, &stats);
+	assert_contains(told, "line 3  r  a  admitted");
+	assert_contains(told, "line 7  r  a  admitted");
+	assert_null(strstr(told, "line 6"));
+	assert_int_equal(stats.engine.gaps, 1);
+	assert_int_equal(stats.step_ns, 14000000000);
+	/* Whoever knows better says so. */
+	const struct gd_replay_options fine = { .interval_ns = 1000000000 };
+	assert_string_equal(replayed(ONE_SERVICE RULE, &fine, text, &stats), "");
+	assert_int_equal(stats.engine.gaps, 5);
+	/* As does the head of a timeline: samples that are missing are missing. */
+	char timeline[sizeof(text) + 64];
+	(void)snprintf(timeline, sizeof(timeline), "{\"kind\":\"timeline\",\"version\":1}\n%s", text);
+	assert_string_equal(replayed(ONE_SERVICE RULE, NULL, timeline, &stats), "");
 	series_end();
 }
 
@@ -353,7 +366,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		test_case(a_timeline_says_when_the_rule_would_have_fired),
 		test_case(values_may_be_written_as_in_policies),
-		test_case(coarser_recordings_want_their_interval),
+		test_case(coarser_recordings_are_not_all_gaps),
 		test_case(a_bad_line_is_named_with_what_is_wrong),
 		test_case(a_line_without_end_is_refused),
 		test_case(times_are_rfc_3339),
