@@ -16,8 +16,9 @@ static void usage(FILE *out)
 {
 	(void)fputs(
 		"usage: " NAME " FILE [--json]\n"
-		"What a snapshot says happened, on one screen: who, when, what looks wrong, the\n"
-		"largest groups of goroutines, collector, memory, heap, what is missing.\n\n"
+		"What a snapshot says happened, on one screen: who, when, what moved before the\n"
+		"trigger, what looks wrong, the largest groups of goroutines, collector, memory,\n"
+		"heap, what is missing.\n\n"
 		"Exit status: 0, 4 the archive is damaged or was cut off, 1 it is none, 3 no\n"
 		"permission.\n",
 		out);

@@ -260,16 +260,22 @@ static void each_failure_is_told_and_harms_nobody_else(void **state)
 
 	/* Nobody there, and no histogram of that name. */
 	char url[64];
+	char named[64];
 	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%u/metrics", server.port);
+	(void)snprintf(named, sizeof(named), "http://localhost:%u/metrics", server.port);
 	const struct gd_scraper_service others[] = { { 5, "http://127.0.0.1:1/metrics", "d" },
 		                                     { 6, url, "grpc_seconds" },
 		                                     { 7, "file:///etc/hosts", "d" },
-		                                     { 8, url, "" } };
-	assert_ok(gd_scraper_tell(s.fd, 2, others, 4, &err), &err);
+		                                     { 8, url, "" },
+		                                     { 9, named,
+		                                       "http_request_duration_seconds" } };
+	assert_ok(gd_scraper_tell(s.fd, 2, others, 5, &err), &err);
 	assert_true(next(&s, 5).why[0] != '\0');
 	assert_contains(next(&s, 6).why, "grpc_seconds_bucket");
 	assert_contains(next(&s, 7).why, "not supported");
 	assert_contains(next(&s, 8).why, "no name");
+	/* A name is looked up from within the jail. */
+	assert_string_equal(next(&s, 9).why, "");
 	scraper_end(&s);
 	server_stop(&server);
 }
