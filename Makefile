@@ -7,6 +7,7 @@
 #   make install      prefix=/usr/local DESTDIR=               uninstall
 #   make deb          a Debian package for the machine that builds it
 #   make soak         2,000 captures with kills                SOAK=2000
+#   make boot         the package and its units under a systemd of their own, in namespaces
 #   make layers symbols headers analyze tidy units             the architecture, names, headers, gcc's
 #                     analyzer, clang-tidy on what changed SINCE=HEAD~1, the units' exposure
 #   make fuzz         every fuzzer for FUZZ_SECONDS=30         FUZZ="manifest pclntab"
@@ -400,10 +401,12 @@ tests := \
 	tests/test_policies_document.c \
 	tests/test_policies_engine.c \
 	tests/test_policies_faults.c \
+	tests/test_policies_journal_file.c \
 	tests/test_policies_match.c \
 	tests/test_policies_metric.c \
 	tests/test_policies_policy.c \
 	tests/test_policies_replay.c \
+	tests/test_policies_sampling.c \
 	tests/test_report_groups.c \
 	tests/test_report_heap.c \
 	tests/test_report_scan.c \
@@ -658,7 +661,7 @@ say = $(if $(V),,@printf '  %-8s %s\n' $(1) '$(2)';)
 MAKEFLAGS += --no-builtin-rules --output-sync=target
 
 .PHONY: all check bench demo demo-alert soak install uninstall deb units layers symbols headers analyze
-.PHONY: tidy fuzz layout clean help
+.PHONY: boot tidy fuzz layout clean help
 .PHONY: rights victims programs layout FORCE
 
 all: $(out)/libgodiag.a $(programs)
@@ -931,6 +934,10 @@ deb: all
 units: all
 	$(call stage,$(out)/units)
 	@sh systemd/units.sh '$(out)/units'
+
+boot: deb
+	@bash tests/demo/build_service.sh $(out)/deb/checkout >/dev/null
+	@bash tests/boot.sh $(out)/godiag_$(VERSION)_*.deb $(out)/deb/checkout
 
 clean:
 	rm -rf $(out)
