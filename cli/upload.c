@@ -202,5 +202,8 @@ int gd_cli_upload(int argc, char **argv)
 		return GD_EXIT_USAGE;
 	}
 	gd_log_set_level(GD_LOG_INFO);
-	return request.spool != NULL ? upload_spool(&request) : gd_upload_main(&request.process);
+	if (request.spool != NULL)
+		return upload_spool(&request);
+	int status = gd_upload_main(&request.process);
+	_exit(status); /* what libraries do at exit was not thought of when the jail was built */
 }
