@@ -124,8 +124,8 @@ static void wrong_words_are_usage(void **state)
 		"upload --to file:///x",     "upload --spool /x",   "upload --spool /x --to file:///y z",
 		"upload --rate fast",        "upload --wait never", "upload --nonsense",
 		"prune x",                   "prune --age old",     "prune --count 0",
-		"prune --free 101",          "prune --nonsense",    "upload --spool /nonexistent/x --to "
-		                                                    "file:///y",
+		"prune --free 101",          "prune --nonsense",
+		"upload --spool /nonexistent/x --to file:///y",
 	};
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
 		if (run("%s", wrong[i]) != GD_EXIT_USAGE)

@@ -119,6 +119,7 @@ void gd_spool_remove_begun(struct gd_spool *spool, const char *id)
 /* --- the journal --------------------------------------------------------------------------- */
 
 /* One line's text; free text at its end is made printable and short enough. */
+__attribute__((format(printf, 2, 0)))
 static void format(char text[GD_JOURNAL_TEXT_MAX + 1], const char *fmt, va_list args)
 {
 	char raw[GD_JOURNAL_TEXT_MAX + 1];
