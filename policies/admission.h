@@ -105,7 +105,8 @@ void gd_admission_policy(struct gd_admission *admission, const struct gd_policy 
  * What is asked, in this order, the first "no" being the verdict: captured already (the same alert,
  * or within `dedup`); rule disabled; other hosts of the fleet; no target; cooldown; limit; the
  * rule's budget, the host's; space; queue.  So BUSY means that all else would have been well.  By
- * hand (rule NULL) only target, space and queue are asked, but it counts for the host's budgets.
+ * hand (rule NULL) only target, space and queue are asked; it counts for the host's budgets of bytes
+ * and pauses, not for that of captures.
  *
  * An alert is the same while fingerprint and starts_at are; it is remembered for 7 days or longer,
  * as long as there are not GD_ADMISSION_HISTORY_MAX younger captures.  A capture that failed or was lost

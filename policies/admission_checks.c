@@ -162,7 +162,10 @@ static bool is_over_budget(const struct question *q, const char *whose,
                            const struct gd_admission_filter *filter,
                            const struct gd_budget *budget)
 {
-	return is_used_up(q, GD_VERDICT_BUDGET, whose, filter, GD_ADMISSION_CAPTURES,
+	/* What people and baselines take may cost, but must not use up what incidents have. */
+	struct gd_admission_filter of_rules = *filter;
+	of_rules.automatic = true;
+	return is_used_up(q, GD_VERDICT_BUDGET, whose, &of_rules, GD_ADMISSION_CAPTURES,
 	                  &budget->captures) ||
 	       is_used_up(q, GD_VERDICT_BUDGET, whose, filter, GD_ADMISSION_BYTES,
 	                  &budget->bytes) ||

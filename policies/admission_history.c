@@ -101,6 +101,8 @@ static bool is_meant(const struct gd_admission_capture *capture,
 	if (filter->kept && (capture->outcome == GD_ADMISSION_FAILED ||
 	                     capture->outcome == GD_ADMISSION_LOST))
 		return false;
+	if (filter->automatic && capture->rule[0] == '\0')
+		return false;
 	return same(filter->rule, capture->rule) && same(filter->service, capture->service) &&
 	       same(filter->fingerprint, capture->fingerprint) &&
 	       same(filter->starts_at, capture->starts_at);

@@ -77,7 +77,8 @@ struct gd_admission_capture *gd_admission_history_find(const struct gd_admission
 struct gd_admission_filter {
 	const char *rule, *service, *fingerprint, *starts_at;
 	struct gd_subject_id subject;
-	bool kept; /* only those that came or may come to something */
+	bool kept;      /* only those that came or may come to something */
+	bool automatic; /* only those of rules */
 };
 
 /* The newest of them that is younger than within_ns, or NULL. */

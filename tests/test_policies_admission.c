@@ -161,6 +161,14 @@ static const char *ask(const char *rule, int pid)
 	return decide(&trigger);
 }
 
+static const char *unit_failed(int pid, const char *service)
+{
+	struct gd_trigger trigger = trigger_of(NULL, pid);
+	trigger.rule = &gd_admission_unit_rule;
+	trigger.service = service;
+	return decide(&trigger);
+}
+
 static const char *alert(const char *rule, const char *fingerprint, const char *starts_at)
 {
 	struct gd_trigger trigger = trigger_of(rule, 0);
@@ -259,8 +267,9 @@ static void budgets_of_the_host_hold_for_all_rules_together(void **state)
 	      "rules:\n" RULE("r", FREE) RULE("q", FREE));
 	assert_string_equal(ask("r", 1), "admitted");
 	assert_string_equal(ask("q", 2), "admitted");
-	assert_string_equal(ask(NULL, 3), "admitted"); /* by hand counts too */
+	assert_string_equal(ask(NULL, 3), "admitted"); /* takes nothing from incidents */
 	assert_string_equal(ask("q", 4), "admitted");
+	assert_string_equal(unit_failed(7, "b"), "admitted");
 	assert_string_equal(ask("r", 5), "budget");
 	assert_contains(w.decision.why, "the host's budget: 4 captures within 1 h 00 m already");
 	assert_true(w.decision.retry_ns == H);
@@ -291,7 +300,7 @@ static void budgets_of_bytes_and_pauses_count_what_has_ended(void **state)
 	restart();
 	assert_string_equal(ask("r", 1), "budget");
 	pass(D);
-	assert_string_equal(ask("r", 1), "admitted");
+	assert_string_equal(ask(NULL, 1), "admitted"); /* by hand it costs as much */
 	capture_ended(w.id, false, 1, 600000000);
 	assert_string_equal(ask("r", 1), "admitted");
 	capture_ended(w.id, false, 1, 400000000);
@@ -469,14 +478,6 @@ static void by_hand_knows_no_limits_but_space(void **state)
 	assert_string_equal(ask(NULL, 100), "busy");
 	assert_int_equal(count_of("")->verdicts[GD_VERDICT_ADMITTED], 21);
 	end();
-}
-
-static const char *unit_failed(int pid, const char *service)
-{
-	struct gd_trigger trigger = trigger_of(NULL, pid);
-	trigger.rule = &gd_admission_unit_rule;
-	trigger.service = service;
-	return decide(&trigger);
 }
 
 static void a_unit_that_fails_in_a_loop_is_no_hand(void **state)
