@@ -5,8 +5,8 @@
  *
  *	start ─► server forked ─► sockets and tokens to it ─► connection to the broker to it ─► ready
  *
- * What can go wrong: the broker goes away (the server answers 503, a new connection is tried again and
- * again), a child dies (a new one takes over the same listening socket), the place to listen at is
+ * What can go wrong: the broker goes away (the server answers 503, a new connection is tried again
+ * and again), a child dies (a new one takes over the same listening socket), the place to listen at is
  * taken (said once per try, tried again).  SIGHUP reads the tokens again; SIGTERM ends all three.
  */
 #include "agent/hook.h"
@@ -188,7 +188,7 @@ static void server_ended(struct launcher *l, int status, int64_t now_ns)
 		gd_log(GD_LOG_ERROR, "hook: the server died of signal %d; another one takes over",
 		       WTERMSIG(status));
 	else if (!again)
-		gd_log(GD_LOG_ERROR, "hook: the server ended with status %d; another one takes over",
+		gd_log(GD_LOG_ERROR, "hook: the server ended with status %d; another takes over",
 		       WEXITSTATUS(status));
 	(void)close(l->control_fd);
 	l->control_fd = -1;
@@ -385,7 +385,8 @@ static void feed_watchdog(struct launcher *l, int64_t now_ns)
 
 static int timeout_ms(const struct launcher *l, int64_t now_ns)
 {
-	const struct gd_hook_again *const all[] = { &l->server, &l->broker, &l->scraper, &l->listener };
+	const struct gd_hook_again *const all[] = { &l->server, &l->broker, &l->scraper,
+		                                    &l->listener };
 	int64_t ns = SECOND;
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		if (all[i]->wanted && all[i]->at_ns - now_ns < ns)

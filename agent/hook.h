@@ -60,8 +60,8 @@ struct gd_hook_ops {
 
 struct gd_hook_peer;
 
-/* Takes over an accepted connection, also on failure; tells it the policy's rules with `alert`, listen
- * address and scrape URLs at once.  The policy is borrowed until the next one or destroy. */
+/* Takes over an accepted connection, also on failure; tells it the policy's rules with `alert`,
+ * listen address and scrape URLs at once.  The policy is borrowed until the next one or destroy. */
 int gd_hook_peer_create(int fd, const struct gd_policy *policy, const struct gd_hook_ops *ops,
                         void *arg, struct gd_hook_peer **ret, struct gd_error *err);
 void gd_hook_peer_destroy(struct gd_hook_peer *peer); /* NULL allowed */

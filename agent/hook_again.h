@@ -1,6 +1,6 @@
 #pragma once
 /*
- * Something that is tried until it works, ever more slowly: when it is due, and how long the wait is.
+ * Something that is tried until it works, ever more slowly: when it is due, how long the wait is.
  * Times are CLOCK_MONOTONIC and given.
  */
 #include <stdbool.h>
@@ -13,7 +13,7 @@ struct gd_hook_again { /* zeroed: not wanted, no wait */
 	int64_t at_ns, wait_ns;
 };
 
-/* Is to be tried, after what the last failure made of the wait; not sooner if it was wanted already. */
+/* Is to be tried, after what the last failure made of the wait; no sooner if it was wanted already. */
 static inline void gd_hook_again_want(struct gd_hook_again *again, int64_t now_ns)
 {
 	if (again->wanted)

@@ -105,7 +105,8 @@ static void make_reason(struct gd_hook_alert *alert)
 	gd_buf_puts(&text, alert->rule != NULL ? alert->rule : alert->alertname);
 	for (size_t i = 0; i < alert->n_labels; i++)
 		if (strcmp(alert->labels[i].key, "alertname") != 0)
-			gd_buf_printf(&text, " %s=%s", alert->labels[i].key, alert->labels[i].value);
+			gd_buf_printf(&text, " %s=%s", alert->labels[i].key,
+			              alert->labels[i].value);
 	put_printable(alert->reason, sizeof(alert->reason), gd_buf_str(&text));
 }
 
@@ -123,7 +124,8 @@ static int take_labels(struct gd_hook_alert *alert, json_t *labels, bool strict,
 			continue;
 		}
 		if (alert->n_labels == GD_HOOK_ALERT_LABELS_MAX)
-			return gd_fail(err, -E2BIG, "more than %d labels", GD_HOOK_ALERT_LABELS_MAX);
+			return gd_fail(err, -E2BIG, "more than %d labels",
+			               GD_HOOK_ALERT_LABELS_MAX);
 		alert->labels[alert->n_labels++] =
 			(struct gd_hook_label){ key, json_string_value(value) };
 	}
@@ -245,7 +247,8 @@ int gd_hook_alerts_parse(enum gd_hook_shape shape, const char *text, size_t n,
 	if (!depth_ok(text, n))
 		return gd_fail(err, -EBADMSG, "JSON nested deeper than %d", GD_HOOK_JSON_DEPTH);
 	json_error_t why;
-	struct gd_hook_alerts alerts = { .json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why) };
+	struct gd_hook_alerts alerts = { .n = 0 };
+	alerts.json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
 	if (alerts.json == NULL)
 		return gd_fail(err, -EBADMSG, "not JSON: line %d, column %d", why.line, why.column);
 	int r = take_body(&alerts, shape, alerts.json, err);

@@ -1,8 +1,8 @@
 #pragma once
 /*
  * What the bodies that callers post mean: a list of alerts, each by name and labels (or by a rule's
- * name), firing or not, and what makes a repeat of it a repeat.  Three shapes: Alertmanager's payload
- * version 4, a generic one that Grafana's fits too, and {"rule", "reason"} of POST /v1/captures.
+ * name), firing or not, and what makes a repeat of it a repeat.  Three shapes: Alertmanager's
+ * payload version 4, a generic one that Grafana's fits too, and {"rule", "reason"} of POST /v1/captures.
  * Pids, paths, URLs, commands and patterns are not even looked for.
  */
 #include <stdbool.h>

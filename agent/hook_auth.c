@@ -28,7 +28,7 @@ struct bucket {
 
 struct gd_hook_auth {
 	struct gd_hook_tokens *tokens;
-	int64_t since_s; /* signatures older than this process may have been seen by an earlier one */
+	int64_t since_s; /* older signatures may have been seen by a process before this one */
 	struct nonce nonces[GD_HOOK_NONCES];
 	struct bucket buckets[NAMES_MAX];
 };

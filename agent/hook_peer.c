@@ -45,7 +45,7 @@ int gd_hook_peer_policy(struct gd_hook_peer *peer, const struct gd_policy *polic
 	int r = gd_buf_check(&table, "the hook's table of rules", err);
 	if (r < 0)
 		return r;
-	/* Questions that are under way were asked about the old one: their numbers mean nothing now. */
+	/* Questions under way were asked about the old one: their numbers mean nothing now. */
 	peer->policy = policy;
 	peer->generation++;
 	return send_blob(peer, GD_HOOK_POLICY, 0, peer->generation, &table, err);

@@ -77,9 +77,9 @@ static void tell_scraper(struct server *server)
 		return;
 	}
 	for (size_t i = 0; i < table->n_scrapes; i++)
-		services[i] = (struct gd_scraper_service){ .service = table->scrapes[i].service,
-			                                   .url = table->scrapes[i].url,
-			                                   .histogram = table->scrapes[i].histogram };
+		services[i] = (struct gd_scraper_service){ table->scrapes[i].service,
+			                                   table->scrapes[i].url,
+			                                   table->scrapes[i].histogram };
 	if (gd_scraper_tell(server->scraper_fd, table->generation, services, table->n_scrapes,
 	                    &err) < 0) {
 		gd_log(GD_LOG_WARNING, "hook: scraper: %s", err.msg);

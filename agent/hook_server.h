@@ -8,7 +8,7 @@ struct gd_hook_server_options {
 	int control_fd; /* records of hook_record.h, launcher's end elsewhere */
 };
 
-/* The listening sockets or tokens that it was given are no longer what the policy says: start anew. */
+/* What it was given to listen at is no longer what the policy says: start anew. */
 #define GD_HOOK_SERVER_AGAIN 75
 
 /* Until the launcher closes its end.  Returns an exit status; arg is the options. */

@@ -57,7 +57,8 @@ static int send_tokens(struct gd_hook_sockets *s, int control_fd, struct gd_erro
 	if (r == 0 && s->has_tokens && text.len == 0)
 		r = gd_fail(err, -ENOENT, "%s: gone", s->tokens_path);
 	if (r == 0)
-		r = gd_message_send(control_fd, GD_HOOK_TOKENS, 0, text.data, text.len, NULL, 0, err);
+		r = gd_message_send(control_fd, GD_HOOK_TOKENS, 0, text.data, text.len, NULL, 0,
+		                    err);
 	if (r == 0)
 		s->has_tokens = text.len > 0;
 	if (text.len > 0)

@@ -203,7 +203,8 @@ const struct gd_hook_rule *gd_hook_table_rule(const struct gd_hook_table *table,
 	return NULL;
 }
 
-static bool has_label(const struct gd_hook_label *labels, size_t n, const struct gd_hook_label *want)
+static bool has_label(const struct gd_hook_label *labels, size_t n,
+                      const struct gd_hook_label *want)
 {
 	for (size_t i = 0; i < n; i++)
 		if (strcmp(labels[i].key, want->key) == 0)

@@ -174,7 +174,7 @@ int gd_hook_tokens_read(const char *path, struct gd_buf *to, struct gd_error *er
 		return gd_fail(err, -EINVAL, "%s: not a regular file", path);
 	if ((st.st_mode & 027) != 0)
 		return gd_fail(err, -EPERM,
-		               "%s: mode %03o lets others read or change secrets; chmod 0640 it", path,
+		               "%s: mode %03o lets others read or change it; chmod 0640 it", path,
 		               (unsigned)st.st_mode & 0777);
 	int r = gd_io_read_all(fd, to, err);
 	return r < 0 ? gd_error_wrap(err, r, "%s", path) : 0;
@@ -191,7 +191,7 @@ const struct gd_hook_token *gd_hook_tokens_bearer(const struct gd_hook_tokens *t
 		return NULL;
 	for (size_t i = 0; i < tokens->n; i++) {
 		const struct gd_hook_token *t = &tokens->list[i];
-		/* Compared also where it cannot be, so that the time says nothing about the list. */
+		/* Compared also where it cannot be: the time says nothing about the list. */
 		bool same = CRYPTO_memcmp(t->secret, digest, sizeof(digest)) == 0;
 		if (same & !t->hmac)
 			found = t;
