@@ -72,7 +72,7 @@ static int get(struct asking *a, uint32_t seq)
 		broker_is_gone();
 	const struct gd_answer_head *head = &a->answer.head;
 	if (m.type != GD_ANSWER || m.seq != seq || m.len < sizeof(*head) ||
-	    m.len - sizeof(*head) != head->n || m.n_fds > 1 ||
+	    m.len - sizeof(*head) != head->n || m.n_fds != head->has_fd ||
 	    memchr(head->why, '\0', sizeof(head->why)) == NULL)
 		broker_is_gone();
 	return m.n_fds == 1 ? m.fds[0] : -1;
@@ -283,27 +283,89 @@ static int question_of(struct question *q, const struct gd_access_wanted *wanted
 	return -EINVAL;
 }
 
-/* All questions first, then all answers, which come in order: one wait instead of n. */
+/* The questions of these, in one message; its number. */
+static uint32_t put_many(struct asking *a, const struct prepared *list, size_t n)
+{
+	static _Alignas(8) char bytes[GD_REQUEST_MANY_MAX *
+	                              (sizeof(struct gd_request_part) + sizeof(struct question))];
+	size_t at = 0;
+	for (size_t i = 0; i < n; i++) {
+		const struct question *q = &list[i].question;
+		const struct gd_request_part part = { .type = q->type, .n = (uint32_t)q->n };
+		memcpy(bytes + at, &part, sizeof(part));
+		memcpy(bytes + at + sizeof(part), &q->path, q->n);
+		at += sizeof(part) + ((q->n + 7) & ~(size_t)7);
+	}
+	(*a->progress)++;
+	if (gd_message_send(a->fd, GD_REQUEST_MANY, ++a->seq, bytes, at, NULL, 0, NULL) < 0)
+		broker_is_gone();
+	return a->seq;
+}
+
+/* Takes one answer of many to its question; what is left of the message. */
+static size_t take_part(struct prepared *p, const char *at, size_t len, const int *fds,
+                        size_t n_fds, size_t *used_fds)
+{
+	struct gd_answer_head *head = &p->head;
+	if (len < sizeof(*head))
+		broker_is_gone();
+	memcpy(head, at, sizeof(*head));
+	size_t n = (sizeof(*head) + (size_t)head->n + 7) & ~(size_t)7;
+	if (n > len || head->has_fd > n_fds - *used_fds ||
+	    memchr(head->why, '\0', sizeof(head->why)) == NULL)
+		broker_is_gone();
+	p->fd = head->has_fd != 0 ? fds[(*used_fds)++] : -1;
+	p->bytes = GD_BUF_INIT(GD_ANSWER_BYTES_MAX);
+	gd_buf_append(&p->bytes, at + sizeof(*head), head->n);
+	/* Without memory or descriptor for it, it is asked again. */
+	p->waiting = gd_buf_check(&p->bytes, "answer", NULL) == 0 && head->code != -EAGAIN;
+	return len - n;
+}
+
+static void get_many(struct asking *a, uint32_t seq, struct prepared *list, size_t n)
+{
+	static _Alignas(8) char bytes[GD_MESSAGE_MAX];
+	struct gd_message m = { .n_fds = 0 };
+	size_t used_fds = 0;
+	if (gd_message_recv(a->fd, &m, bytes, sizeof(bytes), NULL) <= 0 ||
+	    m.type != GD_ANSWER_MANY || m.seq != seq)
+		broker_is_gone();
+	size_t left = m.len;
+	for (size_t i = 0; i < n; i++)
+		left = take_part(&list[i], bytes + (m.len - left), left, m.fds, m.n_fds, &used_fds);
+	if (left != 0 || used_fds != m.n_fds)
+		broker_is_gone();
+}
+
+/* How many of them fit into one question, and their answers into one message. */
+static size_t together(const struct prepared *list, size_t n)
+{
+	size_t fds = 0;
+	size_t part = 0;
+	for (; part < n && part < GD_REQUEST_MANY_MAX; part++) {
+		enum gd_request type = list[part].question.type;
+		fds += type == GD_REQUEST_OPEN || type == GD_REQUEST_GROUP;
+		if (fds > GD_MESSAGE_FDS)
+			break;
+	}
+	return part;
+}
+
+/* As many at once as a message takes: one wait instead of n. */
 static void prepare(struct gd_access *access, const struct gd_access_wanted *wanted, size_t n)
 {
 	struct asking *a = (struct asking *)access;
 	forget_prepared(a);
-	uint32_t seq = a->seq;
 	for (size_t i = 0; i < n && a->n_prepared < GD_ACCESS_WANTED_MAX; i++) {
 		struct prepared *p = &a->prepared[a->n_prepared];
-		if (question_of(&p->question, &wanted[i]) < 0)
-			continue;
-		put(a, &p->question);
-		a->n_prepared++;
+		*p = (struct prepared){ .fd = -1 };
+		if (question_of(&p->question, &wanted[i]) == 0)
+			a->n_prepared++;
 	}
-	for (size_t i = 0; i < a->n_prepared; i++) {
-		struct prepared *p = &a->prepared[i];
-		p->fd = get(a, ++seq);
-		p->head = a->answer.head;
-		p->bytes = GD_BUF_INIT(GD_ANSWER_BYTES_MAX);
-		gd_buf_append(&p->bytes, a->answer.bytes + sizeof(p->head), p->head.n);
-		/* Without memory for it, it is asked again. */
-		p->waiting = gd_buf_check(&p->bytes, "answer", NULL) == 0;
+	for (size_t i = 0; i < a->n_prepared;) {
+		size_t part = together(a->prepared + i, a->n_prepared - i);
+		get_many(a, put_many(a, a->prepared + i, part), a->prepared + i, part);
+		i += part;
 	}
 }
 

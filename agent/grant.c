@@ -1,6 +1,7 @@
 #include "agent/grant.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,14 +21,53 @@ static union {
 	char bytes[sizeof(struct gd_answer_head) + GD_ANSWER_BYTES_MAX];
 } answer;
 
+/* Answers to many questions, until all of them are answered. */
+static struct {
+	bool open;
+	size_t n;
+	_Alignas(8) char bytes[GD_MESSAGE_MAX];
+	int fds[GD_MESSAGE_FDS];
+	size_t n_fds;
+} many;
+_Static_assert(GD_REQUEST_MANY_MAX * (sizeof(struct gd_answer_head) + GD_ANSWER_PART_MAX) <=
+               GD_MESSAGE_MAX, "many answers fit into one message");
+
+static size_t bytes_max(void)
+{
+	return many.open ? GD_ANSWER_PART_MAX : GD_ANSWER_BYTES_MAX;
+}
+
+/* The answer as it lies in `answer`, with a descriptor that stays the caller's. */
+static int emit(const struct gd_grant *grant, uint32_t seq, int fd, struct gd_error *err)
+{
+	if (many.open && fd >= 0 && many.n_fds == GD_MESSAGE_FDS) {
+		answer.head.code = -EAGAIN;
+		answer.head.n = 0;
+		fd = -1;
+	}
+	size_t n = sizeof(answer.head) + answer.head.n;
+	answer.head.has_fd = fd >= 0;
+	if (!many.open)
+		return gd_message_send(grant->fd, GD_ANSWER, seq, &answer, n, &fd, fd >= 0 ? 1 : 0,
+		                       err);
+	if (fd >= 0) {
+		int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		if (copy < 0)
+			return gd_fail_errno(err, -errno, "a descriptor to hand out");
+		many.fds[many.n_fds++] = copy;
+	}
+	memcpy(many.bytes + many.n, &answer, n);
+	many.n += (n + 7) & ~(size_t)7;
+	return 0;
+}
+
 static int reply(const struct gd_grant *grant, uint32_t seq, size_t n, int fd,
                  struct gd_error *err)
 {
 	answer.head.code = 0;
 	answer.head.n = (uint32_t)n;
 	answer.head.why[0] = '\0';
-	return gd_message_send(grant->fd, GD_ANSWER, seq, &answer, sizeof(answer.head) + n, &fd,
-	                       fd >= 0 ? 1 : 0, err);
+	return emit(grant, seq, fd, err);
 }
 
 static int refuse(const struct gd_grant *grant, uint32_t seq, int code, const char *why,
@@ -36,8 +76,7 @@ static int refuse(const struct gd_grant *grant, uint32_t seq, int code, const ch
 	answer.head.code = code;
 	answer.head.n = 0;
 	(void)snprintf(answer.head.why, sizeof(answer.head.why), "%s", why);
-	return gd_message_send(grant->fd, GD_ANSWER, seq, &answer.head, sizeof(answer.head), NULL,
-	                       0, err);
+	return emit(grant, seq, -1, err);
 }
 
 /* Bytes in an unnamed file, positioned at its start; a descriptor or -errno. */
@@ -67,7 +106,7 @@ static int grant_bytes(struct gd_grant *grant, uint32_t seq, const char *path, i
 		(void)gd_error_wrap(&why, r, "%s", path);
 	if (r < 0 && r != -E2BIG)
 		return refuse(grant, seq, r, why.msg, err);
-	if (!as_file && copy.len <= GD_ANSWER_BYTES_MAX) {
+	if (!as_file && copy.len <= bytes_max()) {
 		if (copy.len > 0)
 			memcpy(answer.bytes + sizeof(answer.head), copy.data, copy.len);
 		return reply(grant, seq, copy.len, -1, err);
@@ -100,8 +139,7 @@ static int grant_link(struct gd_grant *grant, uint32_t seq, const struct gd_requ
 	if (!gd_request_link(wanted->path))
 		return gd_fail(err, -EBADMSG, "a link that is not on the list");
 	ssize_t n = gd_target_read_link(grant->target, wanted->path,
-	                                answer.bytes + sizeof(answer.head), GD_ANSWER_BYTES_MAX,
-	                                &why);
+	                                answer.bytes + sizeof(answer.head), bytes_max(), &why);
 	return n < 0 ? refuse(grant, seq, (int)n, why.msg, err)
 	             : reply(grant, seq, (size_t)n, -1, err);
 }
@@ -119,7 +157,7 @@ static int grant_list(struct gd_grant *grant, uint32_t seq, const struct gd_requ
 	int r = access->ops->list(access, wanted->path, max + 1, &numbers, &why);
 	if (r < 0 && r != -E2BIG)
 		return refuse(grant, seq, r, why.msg, err);
-	if (numbers.len <= GD_ANSWER_BYTES_MAX) {
+	if (numbers.len <= bytes_max()) {
 		if (numbers.len > 0)
 			memcpy(answer.bytes + sizeof(answer.head), numbers.data, numbers.len);
 		return reply(grant, seq, numbers.len, -1, err);
@@ -203,10 +241,44 @@ int gd_grant_answer(struct gd_grant *grant, uint16_t type, uint32_t seq, const v
 	case GD_REQUEST_RUNTIME:
 	case GD_REQUEST_FORKED:
 	case GD_REQUEST_DONE:
+	case GD_REQUEST_MANY:
 	case GD_REQUESTS:
 		break;
 	}
 	return gd_fail(err, -EBADMSG, "not a question");
+}
+
+static int answer_parts(struct gd_grant *grant, uint32_t seq, const char *at, size_t len,
+                        struct gd_error *err)
+{
+	uint16_t type;
+	const void *body;
+	size_t n;
+	int r;
+	for (size_t i = 0; (r = gd_request_next_part(&at, &len, i, &type, &body, &n, err)) == 1; i++) {
+		r = gd_request_check(grant->asker, &grant->count, type, body, n, err);
+		if (r == 0)
+			r = gd_grant_answer(grant, type, seq, body, err);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+static int answer_many(struct gd_grant *grant, uint32_t seq, const char *at, size_t len,
+                       struct gd_error *err)
+{
+	many.open = true;
+	many.n = 0;
+	many.n_fds = 0;
+	int r = answer_parts(grant, seq, at, len, err);
+	many.open = false;
+	if (r == 0)
+		r = gd_message_send(grant->fd, GD_ANSWER_MANY, seq, many.bytes, many.n, many.fds,
+		                    many.n_fds, err);
+	for (size_t i = 0; i < many.n_fds; i++)
+		(void)close(many.fds[i]);
+	return r;
 }
 
 int gd_grant_next(struct gd_grant *grant, struct gd_grant_told *told, struct gd_error *err)
@@ -226,12 +298,15 @@ int gd_grant_next(struct gd_grant *grant, struct gd_grant_told *told, struct gd_
 		gd_message_close_fds(&m);
 		return gd_fail(err, -EBADMSG, "descriptors in a question");
 	}
-	r = gd_request_check(grant->asker, &grant->count, m.type, &body, m.len, err);
+	bool at_once = m.type == GD_REQUEST_MANY;
+	if (!at_once)
+		r = gd_request_check(grant->asker, &grant->count, m.type, &body, m.len, err);
 	if (r < 0)
 		return r;
 	told->type = 0;
-	if (m.type < GD_REQUEST_SUBJECT) {
-		r = gd_grant_answer(grant, m.type, m.seq, &body, err);
+	if (at_once || m.type < GD_REQUEST_SUBJECT) {
+		r = at_once ? answer_many(grant, m.seq, body.bytes, m.len, err)
+		            : gd_grant_answer(grant, m.type, m.seq, &body, err);
 		if (r == -EAGAIN) /* it asks and asks and takes no answer */
 			r = gd_fail(err, -EBADMSG, "it takes no answers");
 		return r < 0 ? r : 1;

@@ -17,7 +17,7 @@
 #include "archive/snapshot.h"
 #include "base/error.h"
 
-/* ---- records of readers ------------------------------------------------------------------------ */
+/* ---- records of readers ---------------------------------------------------------------------- */
 
 enum gd_record {
 	GD_RECORD_OPEN = 1,
@@ -64,7 +64,7 @@ struct gd_record_absent {
 #define GD_PACKER_ALL_BYTES (UINT64_C(16) << 30)
 #define GD_PACKER_ARTIFACTS 1024
 
-/* ---- the inside, for its process and for the fuzzer --------------------------------------------- */
+/* ---- the inside, for its process and for the fuzzer ------------------------------------------ */
 
 struct gd_packer;
 

@@ -25,9 +25,11 @@ const struct gd_request_info gd_requests[GD_REQUESTS] = {
 	                        false, 256 },
 	[GD_REQUEST_DONE] = { "done", sizeof(struct gd_request_done), BY(GD_ASKER_COLLECTOR), true,
 	                      1 },
+	/* Never checked itself: what it holds is. */
+	[GD_REQUEST_MANY] = { "many", 0, 0, false, 0 },
 };
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static const struct {
 	const char *pattern; /* N is a number */
@@ -142,7 +144,7 @@ bool gd_request_list(const char *path)
 	return strcmp(path, "task") == 0 || strcmp(path, "fd") == 0;
 }
 
-/* ---- control groups ----------------------------------------------------------------------------- */
+/* ---- control groups -------------------------------------------------------------------------- */
 
 /* "<controller>.<file>" of the kernel's own: letters, digits, dots, underscores. */
 static bool is_group_file(const char *name)
@@ -208,7 +210,7 @@ bool gd_request_group_is_its(const char *memberships, const char *relative)
 	return false;
 }
 
-/* ---- bodies ---------------------------------------------------------------------------------------- */
+/* ---- bodies ---------------------------------------------------------------------------------- */
 
 static bool ends(const char *text, size_t size)
 {
@@ -258,6 +260,7 @@ static bool is_sound(uint16_t type, const void *body)
 		return ((const struct gd_request_forked *)body)->pid > 0;
 	case GD_REQUEST_DONE:
 		return is_outcome(&((const struct gd_request_done *)body)->outcome);
+	case GD_REQUEST_MANY:
 	case GD_REQUESTS:
 		break;
 	}
@@ -281,4 +284,24 @@ int gd_request_check(enum gd_asker asker, struct gd_request_count *count, uint16
 		return gd_fail(err, -EBADMSG, "%s: its fields make no sense", info->name);
 	count->n[type]++;
 	return 0;
+}
+
+int gd_request_next_part(const char **at, size_t *len, size_t n, uint16_t *ret_type,
+                         const void **ret_body, size_t *ret_n, struct gd_error *err)
+{
+	struct gd_request_part part;
+	if (*len == 0)
+		return 0;
+	if (*len < sizeof(part) || n >= GD_REQUEST_MANY_MAX)
+		return gd_fail(err, -EBADMSG, "many questions that make no sense");
+	memcpy(&part, *at, sizeof(part));
+	size_t padded = ((size_t)part.n + 7) & ~(size_t)7;
+	if (padded > *len - sizeof(part) || part.type == 0 || part.type >= GD_REQUEST_SUBJECT)
+		return gd_fail(err, -EBADMSG, "many questions that make no sense");
+	*ret_type = (uint16_t)part.type;
+	*ret_body = *at + sizeof(part);
+	*ret_n = part.n;
+	*at += sizeof(part) + padded;
+	*len -= sizeof(part) + padded;
+	return 1;
 }

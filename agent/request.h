@@ -28,14 +28,24 @@ enum gd_request {
 	GD_REQUEST_RUNTIME,  /* the Go runtime has been opened, or not */
 	GD_REQUEST_FORKED,   /* the reader that was ordered has this pid */
 	GD_REQUEST_DONE,     /* how a collector came out */
+	/* Up to GD_REQUEST_MANY_MAX questions at once, each a struct gd_request_part and its body,
+	 * padded to 8; each is checked and counted as if it had come alone. */
+	GD_REQUEST_MANY,
 	GD_REQUESTS,
 };
 
 /* Types of messages to the reader. */
 enum gd_answer {
 	GD_ANSWER = 1,
+	GD_ANSWER_MANY,   /* to as many, in their order: each an answer, padded to 8 */
 	GD_ORDER_COLLECT, /* struct gd_order_collect; descriptors: its questions, its records */
 };
+
+struct gd_request_part {
+	uint32_t type;
+	uint32_t n;
+};
+#define GD_REQUEST_MANY_MAX 32
 
 /* Who asks; each has a socket of its own, so the broker knows without being told. */
 enum gd_asker {
@@ -105,9 +115,13 @@ struct gd_order_collect {
 struct gd_answer_head {
 	int32_t code;
 	uint32_t n;
-	char why[248]; /* code < 0 */
+	uint64_t has_fd; /* 1: the next descriptor of the message belongs to it */
+	char why[248];   /* code < 0 */
 };
 #define GD_ANSWER_BYTES_MAX (48u << 10)
+/* Of one among many; what is longer comes as a file.  One for which the message has no descriptor
+ * left is answered with -EAGAIN: it is asked again by itself. */
+#define GD_ANSWER_PART_MAX 1776u
 
 struct gd_request_info {
 	const char *name;
@@ -129,6 +143,14 @@ struct gd_request_count {
  */
 int gd_request_check(enum gd_asker asker, struct gd_request_count *count, uint16_t type,
                      const void *body, size_t len, struct gd_error *err);
+
+/*
+ * Goes through the body of MANY: *at and *len are what is left of it, `n` how many have been taken.
+ * 1: *ret_type, *ret_body (in place, aligned as the body is) and *ret_n are the next question, not yet
+ * checked; 0: the end; -EBADMSG.
+ */
+int gd_request_next_part(const char **at, size_t *len, size_t n, uint16_t *ret_type,
+                         const void **ret_body, size_t *ret_n, struct gd_error *err);
 
 /* How the file of that name is handed out. */
 enum gd_request_way gd_request_file(const char *path);

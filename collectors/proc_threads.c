@@ -1,6 +1,7 @@
 /*
  * One line per thread, and the kernel's stack of each where that is allowed.  Both come from one
- * walk, so that a thread's state and its stack are as close together as they can be without a stop.
+ * walk, so that a thread's state and its stack are as close together as they can be without a stop
+ * (a handful of threads at once where files have to be asked for).
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -101,18 +102,24 @@ static void put_stack(struct walk *walk, pid_t tid, const struct gd_stat *stat)
 	gd_buf_printf(&walk->stacks, "\" %c\n%s\n", stat->state, stack);
 }
 
-/* All that put_thread and what it calls will read of the thread. */
-static void prepare(const struct walk *walk, pid_t tid)
+#define AT_ONCE 6
+
+/* All that put_thread and what it calls will read of the next threads. */
+static void prepare(const struct walk *walk, const pid_t *tids, size_t n_tids)
 {
 	static const char *const names[] = { "stat", "status", "schedstat", "wchan", "stack" };
 	enum { N = sizeof(names) / sizeof(names[0]) };
-	struct gd_access_wanted wanted[N];
-	char paths[N][48];
+	struct gd_access_wanted wanted[AT_ONCE * N];
+	char paths[AT_ONCE * N][48];
 	bool detailed = walk->n_seen < DETAILED_MAX;
-	size_t n = !detailed ? 1 : walk->stacks_outcome.grade >= GD_GRADE_SKIPPED ? N - 1 : N;
-	for (size_t i = 0; i < n; i++) {
-		(void)snprintf(paths[i], sizeof(paths[i]), "task/%d/%s", tid, names[i]);
-		wanted[i] = (struct gd_access_wanted){ .kind = GD_ACCESS_READ, .path = paths[i] };
+	size_t each = !detailed ? 1 : walk->stacks_outcome.grade >= GD_GRADE_SKIPPED ? N - 1 : N;
+	size_t n = 0;
+	for (size_t t = 0; t < n_tids && t < AT_ONCE; t++) {
+		for (size_t i = 0; i < each; i++, n++) {
+			(void)snprintf(paths[n], sizeof(paths[n]), "task/%d/%s", tids[t], names[i]);
+			wanted[n] = (struct gd_access_wanted){ .kind = GD_ACCESS_READ,
+				                               .path = paths[n] };
+		}
 	}
 	gd_access_prepare(walk->proc->target->access, wanted, n);
 }
@@ -122,7 +129,6 @@ static void put_thread(struct walk *walk, pid_t tid)
 	struct gd_json json = GD_JSON_INIT(&walk->lines);
 	struct gd_stat stat;
 	struct gd_error err = { 0 };
-	prepare(walk, tid);
 	const char *text = read_of(walk, tid, "stat", &err);
 	if (text == NULL || gd_stat_parse(text, walk->file.len, &stat, &err) < 0) {
 		walk->n_ended++;
@@ -185,8 +191,11 @@ void gd_proc_threads_collect(struct gd_proc *proc)
 		.file = GD_BUF_INIT(64u << 10),
 		.ticks_per_s = sysconf(_SC_CLK_TCK) > 0 ? sysconf(_SC_CLK_TCK) : 100,
 	};
-	for (size_t i = 0; i < n && !gd_collect_cancelled(proc->collect); i++)
+	for (size_t i = 0; i < n && !gd_collect_cancelled(proc->collect); i++) {
+		if (i % AT_ONCE == 0)
+			prepare(&walk, tids + i, n - i);
 		put_thread(&walk, tids[i]);
+	}
 
 	gd_proc_put(proc, THREADS_NAME, GD_PROC_JSON_LINES, &walk.lines, lines_outcome(&walk, n));
 	if (walk.stacks_outcome.grade == GD_GRADE_SKIPPED)

@@ -287,7 +287,7 @@ static void a_tree_more_can_be_allowed(void **state)
 	test_child_exits(pid, 0);
 }
 
-/* ---- from outside ------------------------------------------------------------------------------ */
+/* ---- from outside ---------------------------------------------------------------------------- */
 
 static int go_fd;
 

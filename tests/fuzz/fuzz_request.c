@@ -36,6 +36,28 @@ static void check_group(const struct gd_request_group *group)
 		abort();
 }
 
+/* Many at once: none reaches beyond the message, and they come to an end. */
+static void check_many(const char *body, size_t len)
+{
+	const char *at = body;
+	size_t left = len;
+	struct gd_request_count count = { { 0 } };
+	uint16_t type;
+	const void *part;
+	size_t n;
+	for (size_t i = 0; gd_request_next_part(&at, &left, i, &type, &part, &n, NULL) == 1; i++) {
+		if ((const char *)part < body || n > len ||
+		    (size_t)((const char *)part - body) > len - n || i >= GD_REQUEST_MANY_MAX)
+			abort();
+		if (gd_request_check(GD_ASKER_COLLECTOR, &count, type, part, n, NULL) < 0)
+			continue;
+		if (type <= GD_REQUEST_LIST)
+			check_path(((const struct gd_request_path *)part)->path);
+		if (type == GD_REQUEST_GROUP)
+			check_group(part);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static union {
@@ -55,6 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(body.bytes, data + 2, n);
 	/* As it came, and then in the size its type has, so that the fields are seen as well. */
 	(void)gd_request_check(asker, &count, type, &body, n, NULL);
+	check_many(body.bytes, n);
 	if (type == 0 || type >= GD_REQUESTS ||
 	    gd_request_check(asker, &count, type, &body, gd_requests[type].size, NULL) < 0)
 		return 0;
