@@ -34,9 +34,9 @@ enum gd_verdict {
 extern const char *const gd_verdict_names[GD_VERDICTS];
 
 /*
- * For what starts by itself and has no rule of the policy: a unit that failed (OnFailure=).  By hand
- * it is not, and a unit that fails in a loop fails often: 5 captures in 24 h of a service, and what
- * comes again within 10 minutes is seen again.
+ * For what starts by itself and has no rule of the policy: a unit that failed (OnFailure=).  By
+ * hand it is not, and a unit that fails in a loop fails often: 5 captures in 24 h of a service, and
+ * what comes again within 10 minutes is seen again.
  */
 extern const struct gd_rule gd_admission_unit_rule; /* "@unit", a name no policy can have */
 
@@ -50,7 +50,7 @@ struct gd_trigger {
 	struct gd_clock now;
 };
 
-/* When the policy does not say: the spool never exceeds the lesser of both, and so much stays free. */
+/* When the policy does not say: the spool never exceeds the lesser of both, so much stays free. */
 #define GD_ADMISSION_SPOOL_BYTES (UINT64_C(2) << 30)
 #define GD_ADMISSION_SPOOL_RATIO 0.05
 #define GD_ADMISSION_FREE_RATIO 0.15
@@ -94,8 +94,8 @@ int gd_admission_open_with(const struct gd_admission_options *options, struct gd
 
 void gd_admission_close(struct gd_admission *admission); /* NULL allowed; writes what flush would */
 
-/* A new or reloaded policy; borrowed until the next one.  State is kept by names.  A reload (not the
- * first policy after opening) arms rules that disabled themselves. */
+/* A new or reloaded policy; borrowed until the next one.  State is kept by names.  A reload (not
+ * the first policy after opening) arms rules that disabled themselves. */
 void gd_admission_policy(struct gd_admission *admission, const struct gd_policy *policy);
 
 /*
@@ -105,13 +105,13 @@ void gd_admission_policy(struct gd_admission *admission, const struct gd_policy 
  * What is asked, in this order, the first "no" being the verdict: captured already (the same alert,
  * or within `dedup`); rule disabled; other hosts of the fleet; no target; cooldown; limit; the
  * rule's budget, the host's; space; queue.  So BUSY means that all else would have been well.  By
- * hand (rule NULL) only target, space and queue are asked; it counts for the host's budgets of bytes
- * and pauses, not for that of captures.
+ * hand (rule NULL) only target, space and queue are asked; it counts for the host's budgets of
+ * bytes and pauses, not for that of captures.
  *
  * An alert is the same while fingerprint and starts_at are; it is remembered for 7 days or longer,
- * as long as there are not GD_ADMISSION_HISTORY_MAX younger captures.  A capture that failed or was lost
- * makes nothing a duplicate.  Cooldown is by rule and process, for a trigger without a process by
- * rule.  Budgets of bytes and pauses know what has ended.
+ * as long as there are not GD_ADMISSION_HISTORY_MAX younger captures.  A capture that failed or was
+ * lost makes nothing a duplicate.  Cooldown is by rule and process, for a trigger without a process
+ * by rule.  Budgets of bytes and pauses know what has ended.
  *
  * Refusals are counters, not lines: they are written at most once a second (not synced), so a
  * storm of them cannot fill a disk and SIGKILL costs at most those of the last second.  The file
@@ -128,8 +128,8 @@ void gd_admission_flush(struct gd_admission *admission, const struct gd_clock *n
 /*
  * How an admitted capture ended: bytes sealed, pause caused, and whether the rule failed (nothing
  * was sealed, through no fault of the target).  Three failures in a row disable the rule until a
- * reload or `gd_admission_enable`.  On failure it is known nevertheless, and written with whatever is
- * written next.  -ENOENT: no such capture.
+ * reload or `gd_admission_enable`.  On failure it is known nevertheless, and written with whatever
+ * is written next.  -ENOENT: no such capture.
  */
 int gd_admission_ended(struct gd_admission *admission, const char *capture_id, bool failed,
                        uint64_t bytes, uint64_t pause_ns, const struct gd_clock *now,

@@ -1,10 +1,10 @@
 #pragma once
 /*
- * The captures that were admitted, oldest first: every question of admission about the past (limits,
- * budgets, cooldown, "was it captured already?") is answered from this one list.
+ * The captures that were admitted, oldest first: every question of admission about the past
+ * (limits, budgets, cooldown, "was it captured already?") is answered from this one list.
  *
- * Times are CLOCK_BOOTTIME of the present boot; a capture of an earlier boot has one before its start.
- * When a boot ends, each capture's age is carried over: what the wall clock says has passed,
+ * Times are CLOCK_BOOTTIME of the present boot; a capture of an earlier boot has one before its
+ * start.  When a boot ends, each capture's age is carried over: what the wall clock says has passed,
  * but never less than the time the machine is known to have run since, and never more than the
  * age of a capture before it.  So a clock that was set back, or lost at power off, makes captures
  * younger than they are and never older.

@@ -1,36 +1,37 @@
 #pragma once
 /*
  * Decides when a rule fires.  Fed with samples, events and alerts; keeps one small machine per rule
- * and process: armed -> pending (`for`) -> fired -> clearing (`clear_for`) -> armed.  It knows nothing
- * of limits (admission.h), reads no clock and touches no file, so a replay of recorded samples
- * gives exactly what the daemon gave.
+ * and process: armed -> pending (`for`) -> fired -> clearing (`clear_for`) -> armed.  It knows
+ * nothing of limits (admission.h), reads no clock and touches no file, so a replay of recorded
+ * samples gives exactly what the daemon gave.
  *
  * Time is CLOCK_BOOTTIME in nanoseconds, given by the caller and never going back for one process;
  * a sample older than the one before is ignored and counted.
  *
  * Metric rules:
- * - "above 50ms" is strictly above: a value at the level does not hold.  A value at the clear level is
- *   clear; one between the two levels is neither, and leaves an armed rule armed, a fired one fired.
- * - `for: D` fires on the first sample that is D or more after the first of an unbroken row of samples
- *   which all held; `for: 0` on the first sample that holds.  It fires once: again only after the
- *   clear level was there on every sample for `clear_for` (0: on one sample).
+ * - "above 50ms" is strictly above: a value at the level does not hold.  A value at the clear level
+ *   is clear; one between the two levels is neither, and leaves an armed rule armed, a fired one
+ *   fired.
+ * - `for: D` fires on the first sample that is D or more after the first of an unbroken row of
+ *   samples which all held; `for: 0` on the first sample that holds.  It fires once: again only
+ *   after the clear level was there on every sample for `clear_for` (0: on one sample).
  * - A sample without the metric (NaN) neither holds nor breaks, it is skipped; only a value fires.
  *   A row ends when there was no value for more than half of its D, or three intervals if that is
  *   longer: so at least three values make a `for` of more than six intervals.
- * - A row also ends when nothing at all was sampled for more than three intervals (the machine slept,
- *   the agent was stuck); the next sample may begin a new one.  A fired rule stays fired.
- * - Another start time is another process: its machines are armed.  So are all of a new engine, after
- *   a restart of the agent: what still holds fires again, and admission knows its limits.
+ * - A row also ends when nothing at all was sampled for more than three intervals (the machine
+ *   slept, the agent was stuck); the next sample may begin a new one.  A fired rule stays fired.
+ * - Another start time is another process: its machines are armed.  So are all of a new engine,
+ *   after a restart of the agent: what still holds fires again, and admission knows its limits.
  *
- * Events fire each time.  "gone" fires when a process ends; "restarts" when `count` processes of the
- * service were started within `within` (both ends belong to it), then counts anew.  Schedules are due
- * at every + offset since boot, the offset from a hash of host, rule and service: neither a
+ * Events fire each time.  "gone" fires when a process ends; "restarts" when `count` processes of
+ * the service were started within `within` (both ends belong to it), then counts anew.  Schedules
+ * are due at every + offset since boot, the offset from a hash of host, rule and service: neither a
  * restart of the agent nor its time of day moves them; what was due while it was down, or more than
  * once between two ticks, is not caught up.
  *
  * `unless` is judged on the sample that fires; for rules without a metric, on the last sample of
- * the process (for a whole service: of any of its processes) when that is at most ten intervals old.  No
- * value: not degraded.
+ * the process (for a whole service: of any of its processes) when that is at most ten intervals
+ * old.  No value: not degraded.
  *
  * Not thread safe.  The callback may ask for states and call gd_engine_again, nothing else.
  */

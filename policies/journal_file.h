@@ -43,12 +43,12 @@ void gd_journal_file_put(struct gd_buf *lines, const char *record);
 int gd_journal_file_append(struct gd_journal_file *file, const struct gd_buf *lines, bool sync,
                            struct gd_error *err);
 
-/* Puts a new file with just `lines` in its place: whole or not at all, durable when it returns 0. */
+/* Puts a new file with just `lines` in its place: whole or not at all; 0: it is durable. */
 int gd_journal_file_rewrite(struct gd_journal_file *file, const struct gd_buf *lines,
                             struct gd_error *err);
 
 uint64_t gd_journal_file_bytes(const struct gd_journal_file *file);
 
-/* A write could not be taken back or a sync failed: what is on disk is unknown (an fdatasync that is
- * tried again would lie).  Appending fails until it was rewritten. */
+/* A write could not be taken back or a sync failed: what is on disk is unknown (an fdatasync that
+ * is tried again would lie).  Appending fails until it was rewritten. */
 bool gd_journal_file_suspect(const struct gd_journal_file *file);

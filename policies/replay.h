@@ -1,18 +1,19 @@
 #pragma once
 /*
- * When each rule would have fired on recorded metrics (replay_line.h says how they are written), and
- * what admission would have said: the daemon's own engine and admission, with an empty memory of
- * their own.  Line by line, in bounded memory; a bad line is an error that names it.
+ * When each rule would have fired on recorded metrics (replay_line.h says how they are written),
+ * and what admission would have said: the daemon's own engine and admission, with an empty memory
+ * of their own.  Line by line, in bounded memory; a bad line is an error that names it.
  *
  * What a recording does not hold is taken to be well: there is room in the spool, a capture takes
  * `capture_ns` and seals `capture_bytes`.  Processes seen within the first interval (and after
- * "agent_start") were there already; one that comes later was started then.  Without a clock that nobody
- * sets ("boottime_ns", "monotonic_ns") "t" is taken for one: then a clock set back looks like samples
- * out of order, which are ignored and counted, and schedules show their period, not their hour.
+ * "agent_start") were there already; one that comes later was started then.  Without a clock that
+ * nobody sets ("boottime_ns", "monotonic_ns") "t" is taken for one: then a clock set back looks
+ * like samples out of order, which are ignored and counted, and schedules show their period, not
+ * their hour.
  *
- * What counts as a gap depends on how far apart samples are meant to be: a second, as the agent does
- * it, when a timeline's head was there; otherwise the shortest step of any process so far, a second
- * at least, so that a recording of every 15 s is not nothing but gaps.
+ * What counts as a gap depends on how far apart samples are meant to be: a second, as the agent
+ * does it, when a timeline's head was there; otherwise the shortest step of any process so far, a
+ * second at least, so that a recording of every 15 s is not nothing but gaps.
  */
 #include "policies/admission.h"
 #include "policies/engine.h"

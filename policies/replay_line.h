@@ -2,16 +2,16 @@
 /*
  * One line of recorded metrics: timeline.jsonl as archives hold it, and lines that people add.
  *
- *	{"kind":"timeline","version":1,...}                        a head; may name service and pid of what follows
- *	{"t":"2026-11-20T13:05:07.123Z","cpu":0.95,"rss":"512MiB"}                  a sample
- *	{"t":1795203907.123,"event":"oom_kill"}                    an event of policies, or "start" (of a
- *	                                                           process), "agent_start"
+ *	{"kind":"timeline","version":1,...}     a head; may name service and pid of what follows
+ *	{"t":"2026-11-20T13:05:07.123Z","cpu":0.95,"rss":"512MiB"}                a sample
+ *	{"t":1795179907.123,"event":"oom_kill"}                   an event of policies, or
+ *	                                        "start" (of a process), "agent_start"
  *	{"t":...,"alert":"Name","labels":{},"fingerprint":"..","starts_at":".."}
  *
  * with "service", "pid", "start" (its start time in ticks) where there are several, and
- * "boottime_ns" or "monotonic_ns" where the recorder knew a clock that nobody sets.  Times are RFC 3339
- * or seconds since 1970.  A metric is a number in its base unit, a text as in policies, "inf" or
- * null.
+ * "boottime_ns" or "monotonic_ns" where the recorder knew a clock that nobody sets.  Times are RFC
+ * 3339 or seconds since 1970.  A metric is a number in its base unit, a text as in policies, "inf"
+ * or null.
  */
 #include <stdbool.h>
 #include <stdint.h>

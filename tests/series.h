@@ -29,9 +29,9 @@ void series_alert(double t_s, const char *name, const char *severity, const char
                   const char *starts_at);
 
 /*
- * One sample a second from t_s on, a character each, in terms of the rule's levels: H holds, E at the
- * level itself, M between level and clear, C at the clear level, L beyond it, '-' no value, '.' no
- * sample.
+ * One sample a second from t_s on, a character each, in terms of the rule's levels: H holds, E at
+ * the level itself, M between level and clear, C at the clear level, L beyond it, '-' no value, '.'
+ * no sample.
  */
 void series_row(double t_s, int pid, const struct gd_rule *rule, const char *row);
 

@@ -1,6 +1,6 @@
 /*
- * What is admitted, what is refused and why, and that nothing of it is forgotten: restarts, reboots,
- * clocks that are set, full disks, damaged files, SIGKILL.
+ * What is admitted, what is refused and why, and that nothing of it is forgotten: restarts,
+ * reboots, clocks that are set, full disks, damaged files, SIGKILL.
  */
 #include "policies/admission.h"
 

@@ -1,6 +1,6 @@
 /*
- * When rules fire.  Every series here is fed to the engine as the agent feeds it and replayed from JSON
- * lines as well; tests/series.c asserts that both say the same.
+ * When rules fire.  Every series here is fed to the engine as the agent feeds it and replayed from
+ * JSON lines as well; tests/series.c asserts that both say the same.
  */
 #include "policies/engine.h"
 
@@ -191,8 +191,9 @@ static void it_fires_again_after_the_clear_level_was_there_long_enough(void **st
 /* ---- the same from the definition ---- */
 
 /*
- * The sentences of engine.h taken literally, looking back over the whole row at every sample: is there
- * a first sample from which on all held, without a break, for long enough?  Slow, and without states.
+ * The sentences of engine.h taken literally, looking back over the whole row at every sample: is
+ * there a first sample from which on all held, without a break, for long enough?  Slow, and without
+ * states.
  */
 static bool is_row(const char *row, long first, long last, const char *good, double need_s)
 {
