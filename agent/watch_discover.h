@@ -37,6 +37,7 @@ struct gd_watch_discover {
 	size_t n;
 	struct gd_watch_known *spare;
 	size_t capacity;  /* of both */
+	uint64_t last_pid; /* given away by the kernel when last listed; 0 unknown */
 	int32_t resume;   /* pid at which looking goes on when a tick had too many */
 	bool overflowed;  /* there were more than GD_WATCH_PIDS_MAX */
 };
@@ -45,7 +46,7 @@ void gd_watch_discover_init(struct gd_watch_discover *discover, int proc_fd);
 void gd_watch_discover_deinit(struct gd_watch_discover *discover);
 
 /*
- * Lists /proc.  `left` is called for each that was watched and is not there any more, or is another
+ * Lists /proc, or does not when nobody was born since.  `left` is called for each that was watched and is not there any more, or is another
  * process now.  Negative errno: /proc cannot be listed, nothing has changed.
  */
 int gd_watch_discover_scan(struct gd_watch_discover *discover,

@@ -43,10 +43,13 @@ void gd_watch_facts_join(char *arguments, size_t n)
 	arguments[n] = '\0';
 }
 
-static void read_membership(int proc_fd, struct gd_watch_facts *f)
+void gd_watch_facts_group(int proc_fd, struct gd_watch_facts *f)
 {
-	if (read_member(proc_fd, f->id.pid, "cgroup", f->membership, sizeof(f->membership)) < 0)
-		f->membership[0] = '\0';
+	if (f->membership[0] != '\0' ||
+	    read_member(proc_fd, f->id.pid, "cgroup", f->membership, sizeof(f->membership)) <= 0)
+		return;
+	gd_watch_cgroup_path(f->membership, f->cgroup, sizeof(f->cgroup));
+	gd_match_unit_of_cgroup(f->cgroup, f->unit, sizeof(f->unit));
 }
 
 static void take_container(struct gd_watch_facts *f)
@@ -118,9 +121,8 @@ int gd_watch_facts_read(int proc_fd, int32_t pid, unsigned needs, struct gd_watc
 	ret->kernel_thread = (stat.flags & PF_KTHREAD_FLAG) != 0;
 	if (ret->kernel_thread)
 		return 0;
-	read_membership(proc_fd, ret);
-	gd_watch_cgroup_path(ret->membership, ret->cgroup, sizeof(ret->cgroup));
-	gd_match_unit_of_cgroup(ret->cgroup, ret->unit, sizeof(ret->unit));
+	if ((needs & (GD_FACT_UNIT | GD_FACT_CGROUP | GD_FACT_CONTAINER)) != 0)
+		gd_watch_facts_group(proc_fd, ret);
 	if ((needs & GD_FACT_CONTAINER) != 0)
 		take_container(ret);
 	if ((needs & GD_FACT_CMDLINE) != 0) {

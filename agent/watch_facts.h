@@ -17,7 +17,7 @@ struct gd_watch_facts {
 	struct gd_subject_id id;
 	bool kernel_thread;
 	char comm[16];
-	char membership[GD_WATCH_MEMBERSHIP_MAX]; /* text of /proc/PID/cgroup; "" unread */
+	char membership[GD_WATCH_MEMBERSHIP_MAX]; /* text of /proc/PID/cgroup; "" not asked or read */
 	struct gd_facts facts; /* points into the rest */
 	char unit[256], cgroup[4096], exe[4096], cmdline[4096];
 	char container[65], pod_uid[37];
@@ -31,6 +31,9 @@ struct gd_watch_facts {
  */
 int gd_watch_facts_read(int proc_fd, int32_t pid, unsigned needs, struct gd_watch_ask *ask,
                         struct gd_watch_facts *ret);
+
+/* Its membership, cgroup and unit, when `needs` did not ask for them. */
+void gd_watch_facts_group(int proc_fd, struct gd_watch_facts *facts);
 
 /* Real uid of a status file's text; -1. */
 int64_t gd_watch_facts_parse_uid(const char *status);

@@ -20,19 +20,16 @@ ssize_t gd_watch_file_read(int dir_fd, const char *path, char *to, size_t size)
 	if (opened < 0)
 		return opened;
 	GD_CLOSE int fd = opened;
-	size_t n = 0;
-	while (n < size - 1) {
-		ssize_t r = read(fd, to + n, size - 1 - n);
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0)
-			return -errno;
-		if (r == 0)
-			break;
-		n += (size_t)r;
-	}
+	ssize_t n;
+	/* These files are written whole into their reader's buffer: a second read would only say
+	 * that this was all. */
+	do {
+		n = read(fd, to, size - 1);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
 	to[n] = '\0';
-	return (ssize_t)n;
+	return n;
 }
 
 ssize_t gd_watch_file_again(int fd, char *to, size_t size)

@@ -171,7 +171,7 @@ static int take_slot(struct loop *w, uint32_t service, uint32_t *ret)
 
 static bool is_ours(const struct loop *w, const struct gd_watch_facts *f)
 {
-	return f->kernel_thread || f->id.pid == w->own_pid || f->id.pid == w->broker_pid ||
+	return f->id.pid == w->own_pid || f->id.pid == w->broker_pid ||
 	       strncmp(f->unit, "godiagd.", 8) == 0 || strncmp(f->unit, "godiag-", 7) == 0;
 }
 
@@ -197,12 +197,15 @@ static enum gd_watch_kind judge(struct loop *w, struct gd_watch_known *known, ui
 		*number = known->slot;
 		return r == -ESRCH ? GD_KNOWN_NEVER : watched ? GD_KNOWN_WATCHED : GD_KNOWN_OTHER;
 	}
-	if (is_ours(w, &w->facts)) {
+	int service = w->facts.kernel_thread ? -1
+	              : gd_match_find(w->options->policy, &w->facts.facts);
+	if (service >= 0)
+		gd_watch_facts_group(w->proc_fd, &w->facts);
+	if (w->facts.kernel_thread || (service >= 0 && is_ours(w, &w->facts))) {
 		if (watched)
 			let_go(w, known->slot);
 		return GD_KNOWN_NEVER;
 	}
-	int service = gd_match_find(w->options->policy, &w->facts.facts);
 	if (watched && stays(w, known, service)) {
 		*number = known->slot;
 		return GD_KNOWN_WATCHED;

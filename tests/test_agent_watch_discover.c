@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -195,9 +196,11 @@ static pid_t child_with_pid(pid_t pid)
 		.set_tid_size = pid != 0 ? 1 : 0,
 	};
 	long r = syscall(SYS_clone3, &args, sizeof(args));
-	if (r == 0)
+	if (r == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (;;)
 			(void)pause();
+	}
 	return r > 0 ? (pid_t)r : 0;
 }
 
@@ -225,7 +228,10 @@ static void a_pid_that_is_reused_between_two_scans_is_new(void **state)
 		close_discover(&d);
 		test_skip("no choosing of pids here (clone3 with set_tid)");
 	}
-	assert_int_equal(gd_watch_discover_scan(&d, on_left, &left), 0);
+	/* A pid that was asked for is not "given away", so it shows at the next listing, which comes
+	 * anyway. */
+	for (int i = 0; i < 8 && left.n == 0; i++)
+		assert_int_equal(gd_watch_discover_scan(&d, on_left, &left), 0);
 	assert_int_equal(left.n, 1);
 	assert_int_equal(left.last, 77);
 	assert_int_equal(gd_watch_discover_find(&d, pid)->kind, GD_KNOWN_NEW);
