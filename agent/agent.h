@@ -64,6 +64,8 @@ struct gd_agent {
 	char clock_problem[248];    /* the clock was set back lately; "" */
 	int64_t clock_offset_ns;    /* CLOCK_REALTIME - CLOCK_BOOTTIME, as of the last second */
 	int64_t clock_jumped_ns;    /* CLOCK_BOOTTIME of that */
+	unsigned refusals_logged;   /* in this second */
+	uint64_t refusals_unlogged;
 	bool stopping;
 	int stop_signals;
 };
@@ -123,6 +125,8 @@ void gd_agent_hook_trigger(void *agent, const struct gd_hook_trigger *trigger,
 void gd_agent_control_capture(void *agent, const struct gd_control_capture *request,
                               uint64_t waiter, struct gd_control_verdict *verdict);
 void gd_agent_capture_all(struct gd_agent *agent);
+/* Once a second: tells how many refusals went without a log line of their own. */
+void gd_agent_log_refusals(struct gd_agent *agent);
 void gd_agent_baselines(struct gd_agent *agent, int64_t now_ns);
 
 /* ---- status.c, exporter.c ---- */

@@ -2,8 +2,10 @@
  * From "something happened" to an operation in the queue.  Whatever the way in, it becomes one
  * struct gd_ask, passes admission, and is recorded there whether or not it is admitted.
  */
+#include <errno.h>
 #include <fnmatch.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +15,7 @@
 #include "target/target.h"
 
 #define SECOND INT64_C(1000000000)
+#define REFUSALS_LOGGED_PER_S 5
 /* Near OOM there may be no next second: what is read by then is sealed. */
 #define MEMORY_DEADLINE_NS (10u * UINT64_C(1000000000))
 #define DEADLINE_NS (300u * UINT64_C(1000000000))
@@ -89,6 +92,30 @@ static const struct gd_rule *limits_of(const struct gd_ask *ask)
 	return ask->rule;
 }
 
+/* A storm of refusals is counted (admission has each), not written to the log line by line. */
+static void log_decision(struct gd_agent *agent, const struct gd_ask *ask, const char *service,
+                         const struct gd_decision *decision)
+{
+	if (decision->verdict != GD_VERDICT_ADMITTED &&
+	    ++agent->refusals_logged > REFUSALS_LOGGED_PER_S) {
+		agent->refusals_unlogged++;
+		return;
+	}
+	gd_log(GD_LOG_INFO, "trigger %s, rule \"%s\", service \"%s\": %s: %s%s%s", ask->trigger,
+	       ask->rule != NULL ? ask->rule->name : "", service,
+	       gd_verdict_names[decision->verdict], ask->reason,
+	       decision->why[0] != '\0' ? ": " : "", decision->why);
+}
+
+void gd_agent_log_refusals(struct gd_agent *agent)
+{
+	if (agent->refusals_unlogged > 0)
+		gd_log(GD_LOG_INFO, "%llu more triggers were refused in this second",
+		       (unsigned long long)agent->refusals_unlogged);
+	agent->refusals_unlogged = 0;
+	agent->refusals_logged = 0;
+}
+
 void gd_agent_ask(struct gd_agent *agent, const struct gd_ask *ask, struct gd_hook_verdict *ret)
 {
 	struct gd_clock now = gd_clock_now();
@@ -124,10 +151,7 @@ void gd_agent_ask(struct gd_agent *agent, const struct gd_ask *ask, struct gd_ho
 	memcpy(ret->why, decision.why, sizeof(ret->why));
 	(void)snprintf(ret->id, sizeof(ret->id), "%s",
 	               decision.verdict == GD_VERDICT_ADMITTED ? id : decision.first);
-	gd_log(GD_LOG_INFO, "trigger %s, rule \"%s\", service \"%s\": %s: %s%s%s", ask->trigger,
-	       ask->rule != NULL ? ask->rule->name : "", trigger.service,
-	       gd_verdict_names[decision.verdict], ask->reason,
-	       decision.why[0] != '\0' ? ": " : "", decision.why);
+	log_decision(agent, ask, trigger.service, &decision);
 	if (decision.verdict != GD_VERDICT_ADMITTED)
 		return;
 	o = gd_operations_add(&agent->operations);
@@ -266,6 +290,19 @@ static void name_process(struct gd_agent *agent, int32_t pid, struct gd_ask *ask
 		}
 }
 
+/* systemd reaps a process and starts us for it before the watcher looks at /proc again. */
+static void name_ended(const struct gd_agent *agent, struct gd_ask *ask)
+{
+	const struct gd_process *p = gd_watched_main_of(&agent->watched, ask->service);
+	if (p != NULL && kill(p->info.id.pid, 0) < 0 && errno == ESRCH) {
+		ask->subject = p->info.id;
+		ask->gone = true;
+		return;
+	}
+	ask->gone = gd_watched_last_gone(&agent->watched, ask->service,
+	                                 gd_clock_now().boottime_ns - FAILURE_WINDOW_NS) != NULL;
+}
+
 void gd_agent_control_capture(void *arg, const struct gd_control_capture *request,
                               uint64_t waiter, struct gd_control_verdict *verdict)
 {
@@ -288,9 +325,7 @@ void gd_agent_control_capture(void *arg, const struct gd_control_capture *reques
 	if (request->pid > 0)
 		name_process(agent, request->pid, &ask);
 	if (failed && ask.service != UINT32_MAX)
-		ask.gone = gd_watched_last_gone(&agent->watched, ask.service,
-		                                gd_clock_now().boottime_ns - FAILURE_WINDOW_NS) !=
-		           NULL;
+		name_ended(agent, &ask);
 	if (request->pid == 0 && ask.service == UINT32_MAX)
 		(void)snprintf(answer.why, sizeof(answer.why),
 		               "no service of the policy means %s \"%.100s\"",
