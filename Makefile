@@ -310,6 +310,7 @@ tests := \
 	tests/test_agent_hook_alerts.c \
 	tests/test_agent_hook_attack.c \
 	tests/test_agent_hook_auth.c \
+	tests/test_agent_hook_listen.c \
 	tests/test_agent_hook_peer.c \
 	tests/test_agent_operations.c \
 	tests/test_agent_packer.c \
