@@ -341,7 +341,8 @@ void gd_engine_sample(struct gd_engine *engine, struct gd_subject_id subject, in
 	}
 	bool gap = process->last_ns != GD_ENGINE_NEVER &&
 	           (uint64_t)(now_ns - process->last_ns) >
-	                   GD_ENGINE_GAP_INTERVALS * engine->interval_ns;
+	                   GD_ENGINE_GAP_INTERVALS * engine->interval_ns +
+	                           gd_engine_slack(engine->interval_ns);
 	engine->stats.samples++;
 	engine->stats.gaps += gap;
 	process->last_ns = now_ns;

@@ -20,6 +20,8 @@
  *   longer: so at least three values make a `for` of more than six intervals.
  * - A row also ends when nothing at all was sampled for more than three intervals (the machine
  *   slept, the agent was stuck); the next sample may begin a new one.  A fired rule stays fired.
+ * - All these times are met when a tenth of an interval is missing, and exceeded when a tenth more
+ *   has passed: samples come when the machine has time, and their number is what is meant.
  * - Another start time is another process: its machines are armed.  So are all of a new engine,
  *   after a restart of the agent: what still holds fires again, and admission knows its limits.
  *

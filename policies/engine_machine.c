@@ -33,7 +33,14 @@ static bool is_clear(const struct gd_rule *rule, double value)
 static uint64_t patience(uint64_t row_ns, uint64_t interval_ns)
 {
 	uint64_t least = GD_ENGINE_GAP_INTERVALS * interval_ns;
-	return row_ns / 2 > least ? row_ns / 2 : least;
+	return (row_ns / 2 > least ? row_ns / 2 : least) + gd_engine_slack(interval_ns);
+}
+
+static bool is_long_enough(const struct gd_engine_machine *machine, int64_t now_ns,
+                           uint64_t row_ns, uint64_t interval_ns)
+{
+	uint64_t slack_ns = gd_engine_slack(interval_ns);
+	return row_ns <= slack_ns || (uint64_t)(now_ns - machine->since_ns) >= row_ns - slack_ns;
 }
 
 static bool is_stale(const struct gd_engine_machine *machine, const struct gd_rule *rule,
@@ -52,7 +59,7 @@ static void break_row(struct gd_engine_machine *machine)
 }
 
 static bool step_up(struct gd_engine_machine *machine, const struct gd_rule *rule, int64_t now_ns,
-                    double value)
+                    double value, uint64_t interval_ns)
 {
 	if (!gd_engine_condition_holds(&rule->when, value)) {
 		machine->phase = GD_ENGINE_ARMED;
@@ -62,14 +69,14 @@ static bool step_up(struct gd_engine_machine *machine, const struct gd_rule *rul
 		machine->phase = GD_ENGINE_PENDING;
 		machine->since_ns = now_ns;
 	}
-	if ((uint64_t)(now_ns - machine->since_ns) < rule->for_ns)
+	if (!is_long_enough(machine, now_ns, rule->for_ns, interval_ns))
 		return false;
 	machine->phase = GD_ENGINE_FIRED;
 	return true;
 }
 
 static void step_down(struct gd_engine_machine *machine, const struct gd_rule *rule,
-                      int64_t now_ns, double value)
+                      int64_t now_ns, double value, uint64_t interval_ns)
 {
 	if (!is_clear(rule, value)) {
 		machine->phase = GD_ENGINE_FIRED;
@@ -79,7 +86,7 @@ static void step_down(struct gd_engine_machine *machine, const struct gd_rule *r
 		machine->phase = GD_ENGINE_CLEARING;
 		machine->since_ns = now_ns;
 	}
-	if ((uint64_t)(now_ns - machine->since_ns) >= rule->clear_for_ns)
+	if (is_long_enough(machine, now_ns, rule->clear_for_ns, interval_ns))
 		machine->phase = GD_ENGINE_ARMED;
 }
 
@@ -93,7 +100,7 @@ bool gd_engine_machine_step(struct gd_engine_machine *machine, const struct gd_r
 		return false;
 	machine->seen_ns = now_ns;
 	if (machine->phase == GD_ENGINE_ARMED || machine->phase == GD_ENGINE_PENDING)
-		return step_up(machine, rule, now_ns, value);
-	step_down(machine, rule, now_ns, value);
+		return step_up(machine, rule, now_ns, value, interval_ns);
+	step_down(machine, rule, now_ns, value, interval_ns);
 	return false;
 }

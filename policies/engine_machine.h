@@ -32,6 +32,15 @@ struct gd_engine_machine {
 	bool danger;      /* `unless` of a rule that is not METRIC held on the last sample */
 };
 
+/*
+ * A sample a second comes when the machine has time for it: by so much it may be late or early, and
+ * a row of 30 s still ends with its 31st sample.
+ */
+static inline uint64_t gd_engine_slack(uint64_t interval_ns)
+{
+	return interval_ns / 10;
+}
+
 void gd_engine_machine_init(struct gd_engine_machine *machine);
 
 /* Strictly above or below; a value at the level itself does not hold, and NaN never does. */

@@ -281,6 +281,39 @@ static void any_row_fires_as_the_definition_says(void **state)
 	series_end();
 }
 
+static void samples_that_come_late_or_early_change_nothing(void **state)
+{
+	(void)state;
+	static const char *const rows[] = { "HHHHHHHHHH",         "HHH..HHHHHH", "HHH...HHHHHHH",
+		                            "HHH--HHHHH",         "HHH---HHHHHHHH", "HHHHHHLLLLHHHHHH",
+		                            "HHHHHHL--LHHHHHHHH", "HHHHHHL...LHHHHHHHH" };
+	unsigned seed = 5;
+	const struct gd_policy *policy =
+		policy_of(GD_METRIC_CPU, false, "for: 5s\n    clear_for: 3s");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char sharp[64];
+		series_begin();
+		series_row(0, 100, &policy->rules[0], rows[i]);
+		(void)snprintf(sharp, sizeof(sharp), "%s", times(policy));
+		for (int run = 0; run < 100; run++) {
+			char blurred[64] = "";
+			size_t n = 0;
+			series_begin();
+			for (size_t k = 0; rows[i][k] != '\0'; k++) {
+				/* Whole ms, as timelines keep them. */
+				double at = (double)k + 1 + (rand_r(&seed) % 99 - 49) / 1000.0;
+				series_row(at, 100, &policy->rules[0], (char[]){ rows[i][k], '\0' });
+			}
+			for (const char *line = series_play(policy); *line != '\0';
+			     line += strcspn(line, "\n") + 1)
+				n += (size_t)snprintf(blurred + n, sizeof(blurred) - n, "%s%.0f",
+				                      n > 0 ? " " : "", strtod(line, NULL) - 1);
+			assert_string_equal(blurred, sharp);
+		}
+	}
+	series_end();
+}
+
 /* ---- one rule, other things around it ---- */
 
 #define SERVICES                                                                                   \
@@ -820,6 +853,7 @@ int main(void)
 		test_case(a_gap_of_more_than_three_intervals_ends_a_row),
 		test_case(it_fires_again_after_the_clear_level_was_there_long_enough),
 		test_case(any_row_fires_as_the_definition_says),
+		test_case(samples_that_come_late_or_early_change_nothing),
 		test_case(each_process_has_a_machine_of_its_own),
 		test_case(a_reused_pid_is_another_process),
 		test_case(a_restart_of_the_agent_arms_rules_but_forgets_no_limits),

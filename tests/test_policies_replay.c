@@ -111,8 +111,8 @@ static void coarser_recordings_are_not_all_gaps(void **state)
 				   "{\"t\":1015,\"pid\":1,\"go_gc_pause_p99\":1}\n"
 				   "{\"t\":1017,\"pid\":2,\"go_gc_pause_p99\":0}\n"
 				   "{\"t\":1032,\"pid\":2,\"go_gc_pause_p99\":1}\n"
-				   "{\"t\":1078,\"pid\":2,\"go_gc_pause_p99\":1}\n"
-				   "{\"t\":1092,\"pid\":2,\"go_gc_pause_p99\":1}\n";
+				   "{\"t\":1080,\"pid\":2,\"go_gc_pause_p99\":1}\n"
+				   "{\"t\":1094,\"pid\":2,\"go_gc_pause_p99\":1}\n";
 	struct gd_replay_stats stats;
 	const char *told = replayed(ONE_SERVICE RULE, NULL, text, &stats);
 	assert_contains(told, "line 3  r  a  admitted");
