@@ -121,6 +121,30 @@ static void another_directory_of_that_pid_is_another_process(void **state)
 	close_discover(&d);
 }
 
+static void nothing_is_listed_while_no_pid_was_given_away(void **state)
+{
+	struct left left = { 0 };
+	(void)state;
+	static const char before[] = "0.20 0.18 0.12 1/80 11206\n";
+	static const char after[] = "0.20 0.18 0.12 1/80 11207\n";
+	make_pid("10");
+	(void)test_file("loadavg", before, strlen(before));
+	struct gd_watch_discover d = open_discover(test_dir());
+	assert_int_equal(gd_watch_discover_scan(&d, on_left, &left), 0);
+	make_pid("20");
+	assert_int_equal(gd_watch_discover_scan(&d, on_left, &left), 0);
+	assert_int_equal(d.n, 1);
+	(void)test_file("loadavg", after, strlen(after));
+	assert_int_equal(gd_watch_discover_scan(&d, on_left, &left), 0);
+	assert_int_equal(d.n, 2);
+	/* Now and then all the same: who restores processes chooses their pids. */
+	make_pid("30");
+	for (int i = 0; i < 8; i++)
+		assert_int_equal(gd_watch_discover_scan(&d, on_left, &left), 0);
+	assert_int_equal(d.n, 3);
+	close_discover(&d);
+}
+
 static void looks_become_rare(void **state)
 {
 	struct left left = { 0 };
@@ -245,6 +269,7 @@ int main(void)
 		test_case(only_pids_are_listed_in_order),
 		test_case(what_was_watched_and_is_not_there_has_left),
 		test_case(another_directory_of_that_pid_is_another_process),
+		test_case(nothing_is_listed_while_no_pid_was_given_away),
 		test_case(looks_become_rare),
 		test_case(a_storm_is_looked_at_in_turns),
 		test_case(a_pid_that_is_reused_between_two_scans_is_new),

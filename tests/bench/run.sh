@@ -2,7 +2,8 @@
 # make bench: what a goroutine dump costs the service it is taken from, godiag beside what Go users
 # have today, interleaved on the same targets.  Takes about four minutes, BENCH_QUICK=1 two;
 # BENCH_ARGS="--only 1m,light" runs some of the series.  Builds what it needs into $BUILD/bench; a
-# peer that cannot be had is left out by name.
+# peer that cannot be had is left out by name.  Then the part "idle", two minutes: what the agent
+# costs that watches 200 Go processes.  BENCH_PART=idle or BENCH_PART=capture is that part alone.
 set -eu
 cd "$(dirname "$0")/../.."
 build=${BUILD:-build}
@@ -18,10 +19,32 @@ command -v python3 >/dev/null || {
 	echo "bench: $build/godiag-capture is missing: run make" >&2
 	exit 1
 }
-${CC:-cc} -std=gnu17 -D_GNU_SOURCE -O2 -o "$bench/measure" tests/bench/measure.c
-
 releases=$(sed 's/#.*//' tests/victims/releases | awk 'NF { print $1 }')
 newest=$(printf '%s\n' $releases | sort -V | tail -n 1)
+
+# The newest release that could be built as a small program that only sleeps.
+idle() {
+	local quiet
+	[ -s "$victims/quiet.index" ] ||
+		bash tests/victims/build.sh -o "$victims" -r "$newest" -v plain quiet
+	quiet=$(awk '$1 == "built" && $3 == "plain" { print $4 }' "$victims/quiet.index" |
+		sort -V | tail -n 1)
+	[ -x "$quiet" ] || {
+		echo "bench: idle: no Go toolchain built $victims/quiet"
+		return 0
+	}
+	if [ -x "$build/godiagd" ]; then
+		python3 -B tests/bench/idle.py --godiagd "$build/godiagd" --victim "$quiet"
+	else
+		python3 -B tests/bench/idle.py --driver "$build/tests/bench/idle" --victim "$quiet"
+	fi
+}
+if [ "${BENCH_PART:-}" = idle ]; then
+	idle
+	exit
+fi
+
+${CC:-cc} -std=gnu17 -D_GNU_SOURCE -O2 -o "$bench/measure" tests/bench/measure.c
 if [ -n "${BENCH_QUICK:-}" ]; then
 	wanted=$newest
 else
@@ -38,5 +61,6 @@ if [ ! -x "$bench/dlv" ]; then
 	done
 fi
 
-exec python3 -B tests/bench/bench.py --build "$build" --bench "$bench" --victims "$victims/tgt.index" \
+python3 -B tests/bench/bench.py --build "$build" --bench "$bench" --victims "$victims/tgt.index" \
 	${BENCH_QUICK:+--quick} ${BENCH_ARGS:-}
+[ "${BENCH_PART:-}" = capture ] || idle
