@@ -26,7 +26,8 @@ struct gd_role_info {
 	const char *name;
 	const char *user;             /* whose uid it takes when it may change uids; NULL: keeps it */
 	uint64_t capabilities;        /* bits of CAP_*, kept when it has them; all others go */
-	/* NULL-terminated names; NULL: no filter (the broker).  Some carry a condition on their
+	/* NULL-terminated names; NULL: all but what no process of ours ever needs, which is answered
+	 * with EPERM (the broker).  Some carry a condition on their
 	 * arguments, see role_seccomp.c: mmap and mprotect never make anything executable, socket
 	 * knows the families of `network`, clone makes no namespaces. */
 	const char *const *syscalls;

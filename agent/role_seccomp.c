@@ -131,10 +131,45 @@ static int add_list(scmp_filter_ctx ctx, const struct gd_role_info *info, const 
 	return 0;
 }
 
+static int deny(scmp_filter_ctx ctx, const char *name)
+{
+	int nr = seccomp_syscall_resolve_name(name);
+	return nr < 0 ? 0 : seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), nr, 0);
+}
+
+/*
+ * For the broker, whose forks will have narrower ones on top: no network, no other namespaces, no
+ * writing to others, nothing that changes the host.  ptrace stays: the tracer is to be its child.
+ */
+static int deny_the_rest(struct gd_error *err)
+{
+	static const char *const names[] = {
+		"process_vm_readv", "process_vm_writev", "mount", "umount2", "pivot_root", "chroot",
+		"setns", "unshare", "bpf", "userfaultfd", "io_uring_setup", "init_module",
+		"finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot",
+		"swapon", "swapoff", "acct", "quotactl", "iopl", "ioperm", "add_key", "keyctl",
+		"request_key", "settimeofday", "clock_settime", "sethostname", "setdomainname",
+	};
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+	if (ctx == NULL)
+		return gd_fail_errno(err, -ENOMEM, "system call filter");
+	int r = 0;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && r == 0; i++)
+		r = deny(ctx, names[i]);
+	const struct scmp_arg_cmp not_unix = { .arg = 0, .op = SCMP_CMP_NE, .datum_a = AF_UNIX };
+	if (r == 0)
+		r = seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,
+		                           &not_unix);
+	if (r == 0)
+		r = seccomp_load(ctx);
+	seccomp_release(ctx);
+	return r < 0 ? gd_fail_errno(err, r, "system call filter") : 0;
+}
+
 int gd_role_jail_calls(const struct gd_role_info *info, struct gd_error *err)
 {
 	if (info->syscalls == NULL)
-		return 0;
+		return deny_the_rest(err);
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	if (ctx == NULL)
 		return gd_fail_errno(err, -ENOMEM, "system call filter");

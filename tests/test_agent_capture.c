@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/role.h"
 #include "archive/verify.h"
 #include "tests/test.h"
 
@@ -317,6 +318,49 @@ static void somebody_without_rights_captures_a_process_of_his_own(void **state)
 	(void)close(ready[1]);
 }
 
+/* The daemon's child; says in its status how it ended, and on stderr why. */
+static int capture_as_broker(void *arg)
+{
+	const struct scene *scene = arg;
+	struct gd_capture_result result;
+	struct gd_plan plan;
+	struct gd_error err = { 0 };
+	if (gd_plan_make(GD_PROFILE_STANDARD, NULL, NULL, &plan, &err) < 0)
+		return 100;
+	const struct gd_capture_options options = { .pid = scene->victim->pid, .plan = &plan,
+		                                    .output_dir = scene->at,
+		                                    .trigger = "rule" };
+	enum gd_exit exit = gd_capture_run(&options, &result, &err);
+	if (exit != GD_EXIT_COMPLETE)
+		(void)fprintf(stderr, "# %s\n", err.msg);
+	if (result.sealed.path[0] == '\0')
+		return 101;
+	/* Only what CAP_SYS_ADMIN would have shown may be missing. */
+	for (size_t i = 0; i < result.snapshot.n_artifacts; i++) {
+		const struct gd_artifact_row *row = &result.snapshot.artifacts[i];
+		if (row->outcome.grade == GD_GRADE_FAILED || row->outcome.grade == GD_GRADE_PARTIAL)
+			return 102;
+	}
+	return row_of(&result, "proc/environ.jsonl") != NULL ? (int)exit : 103;
+}
+
+static void the_daemons_child_needs_no_more_than_a_brokers_rights(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		test_skip("needs root to give up most of it");
+	struct scene scene = { .victim = victim_start("life", NULL), .at = test_dir() };
+	struct gd_error err = { 0 };
+	pid_t pid;
+	int status = 0;
+	assert_ok(gd_role_fork(GD_ROLE_BROKER, NULL, 0, capture_as_broker, &scene, &pid, NULL,
+	                       &err), &err);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) != GD_EXIT_PARTIAL)
+		assert_int_equal(WEXITSTATUS(status), GD_EXIT_COMPLETE);
+}
+
 static void the_cost_of_all_roles_is_counted(void **state)
 {
 	(void)state;
@@ -352,6 +396,7 @@ int main(void)
 		test_case(without_a_process_the_attachments_are_sealed),
 		test_case(a_reused_pid_is_gone),
 		test_case(somebody_without_rights_captures_a_process_of_his_own),
+		test_case(the_daemons_child_needs_no_more_than_a_brokers_rights),
 		test_case(the_cost_of_all_roles_is_counted),
 		test_case(the_states_of_a_capture_make_sense),
 	};

@@ -146,6 +146,11 @@ static int become_root(void)
 	return syscall(SYS_setresuid, 0, 0, 0) < 0 ? errno : 0;
 }
 
+static int unshare_mounts(void)
+{
+	return unshare(CLONE_NEWNS) < 0 ? errno : 0;
+}
+
 struct forbidden {
 	enum gd_role role;
 	int (*act)(void);
@@ -158,6 +163,12 @@ static void no_role_does_what_it_may_not(void **state)
 	bool landlock = gd_role_jail_landlock() > 0;
 	const int closed = landlock ? EACCES : WORKED;
 	const struct forbidden all[] = {
+		{ GD_ROLE_BROKER, make_inet_socket, EPERM },
+		{ GD_ROLE_BROKER, make_packet_socket, EPERM },
+		{ GD_ROLE_BROKER, read_parent, EPERM },
+		{ GD_ROLE_BROKER, unshare_mounts, EPERM },
+		{ GD_ROLE_BROKER, open_proc, WORKED },
+		{ GD_ROLE_BROKER, connect_unix, ENOENT },
 		{ GD_ROLE_PARSER, open_passwd, SIGSYSED },
 		{ GD_ROLE_PARSER, open_proc, SIGSYSED },
 		{ GD_ROLE_PARSER, make_inet_socket, SIGSYSED },
