@@ -254,8 +254,10 @@ static bool is_born_since(const struct gd_parser_order *p, pid_t pid, pid_t pack
 	    waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
 		return false;
 	(void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (gd_io_read_file_at(AT_FDCWD, path, &text, NULL) < 0 ||
-	    gd_stat_parse(text.data, text.len, &stat, NULL) < 0)
+	/* hidepid hides even our own children from us: being one has to do then. */
+	if (gd_io_read_file_at(AT_FDCWD, path, &text, NULL) < 0)
+		return true;
+	if (gd_stat_parse(text.data, text.len, &stat, NULL) < 0)
 		return false;
 	/* A tick is 10 ms: one more for the one it was born in. */
 	return (int64_t)(stat.start_ticks + 2) * (SECOND / hz) >= boottime_ns;
