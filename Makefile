@@ -791,7 +791,7 @@ $(out)/tests/fuzz/fuzz_%.ok: $(out)/tests/fuzz/fuzz_%
 	$(call say,REPLAY,$*)$(test_env) sh tests/run.sh $@ $< tests/fuzz/corpus/$*
 $(out)/tests/integration/%.ok: tests/integration/%.sh $(programs) $(c_victim_files) \
 		$(go_victim_files)
-	$(call say,TEST,integration/$*)$(test_env) sh tests/run.sh $@ sh $<
+	$(call say,TEST,integration/$*)$(test_env) sh tests/run.sh $@ $$(sed -n '1s/^#!//p' $<) $<
 $(foreach f,$(fuzzers),$(eval $(out)/tests/fuzz/fuzz_$(f).ok: $(wildcard tests/fuzz/corpus/$(f)/*)))
 
 # What the clang build must compile although it does not run it.
