@@ -52,12 +52,13 @@ static struct run start(const char *const *argv, void (*in_child)(void))
 	char err[4096];
 	(void)snprintf(out, sizeof(out), "%s", test_path("stdout"));
 	(void)snprintf(err, sizeof(err), "%s", test_path("stderr"));
+	/* Here, or a child that is interrupted at once leaves none to read. */
+	int fd = open(out, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	int fd2 = open(err, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	run.pid = fork();
 	assert_true(run.pid >= 0);
 	if (run.pid == 0) {
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		int fd = open(out, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-		int fd2 = open(err, O_WRONLY | O_CREAT | O_TRUNC, 0666);
 		if (dup2(fd, 1) < 0 || dup2(fd2, 2) < 0)
 			_exit(126);
 		if (in_child != NULL)
@@ -65,6 +66,8 @@ static struct run start(const char *const *argv, void (*in_child)(void))
 		(void)execv(path, (char *const *)(uintptr_t)argv);
 		_exit(127);
 	}
+	(void)close(fd);
+	(void)close(fd2);
 	return run;
 }
 
@@ -285,7 +288,8 @@ static void an_interrupt_at_any_moment_leaves_whole_archives(void **state)
 	for (int i = 0; i < 60 && (interrupted < 3 || i < 20); i++) {
 		const char *argv[] = { "godiag-capture", "--pid", number, "--output", dir, NULL };
 		RUN run = start(argv, NULL);
-		(void)usleep((useconds_t)(i % 20) * 1000 + 2000);
+		/* Ever later in each round: how long it takes to begin is the machine's affair. */
+		(void)usleep((useconds_t)((i % 20) * (1 + 2 * (i / 20))) * 1000 + 2000);
 		(void)kill(run.pid, SIGINT);
 		finish(&run);
 		/* 128 + SIGINT: before it could install its handler */
