@@ -58,7 +58,7 @@ static void a_taken_port_is_eaddrinuse(void **state)
 {
 	(void)state;
 	struct gd_error err = { 0 };
-	struct sockaddr_in in;
+	struct sockaddr_in in = { .sin_family = AF_UNSPEC };
 	socklen_t len = sizeof(in);
 	char text[64];
 	bool tcp = false;
