@@ -45,13 +45,16 @@ struct uploader {
 	struct gd_credentials credentials;
 	bool has_credentials;
 	struct gd_error no_credentials;
-	struct gd_backoff backoff;
+	struct gd_backoff backoff; /* for the place */
+	struct gd_backoff stuck;   /* for archives that fail alone */
 	int fd;                /* to the broker; -1: not connected */
 	int notify_fd;         /* -1: nobody wants to know */
 	uint64_t watchdog_ns;  /* 0: none */
 	int64_t watchdog_at;
 	bool asked;            /* the broker owes us an archive */
+	bool asked_fresh;      /* one that has not failed yet */
 	int64_t ask_at;        /* on CLOCK_MONOTONIC; 0: now */
+	int64_t stuck_at;      /* not for those that failed before then */
 	bool jailed;
 	char store[2048];      /* the directory that we may write to; "" none */
 	bool missed;           /* that there is no broker was said already */
@@ -172,7 +175,8 @@ static int put(struct uploader *u, const struct gd_upload_give *give, int fd,
 	if (!directory && !u->has_credentials)
 		return gd_fail(err, -ENOKEY, "%s", u->no_credentials.msg);
 	struct stat st;
-	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != give->bytes)
+	trouble->archive_only = fstat(fd, &st) < 0 || (uint64_t)st.st_size != give->bytes;
+	if (trouble->archive_only)
 		return gd_fail(err, -EBADMSG, "not the %llu bytes that were promised",
 		               (unsigned long long)give->bytes);
 	return gd_uploader_put_fd(fd, give->name, give->url,
@@ -198,12 +202,18 @@ static int say_failed(struct uploader *u, uint32_t seq, const struct gd_upload_g
 {
 	struct gd_upload_failed failed = { .permanent = trouble->permanent };
 	char wait[GD_UNITS_TEXT];
-	failed.retry_ns = gd_backoff_failed(&u->backoff, trouble->permanent,
-	                                    trouble->retry_after_ns);
+	int64_t now = gd_clock_monotonic_ns();
+	if (trouble->archive_only) { /* the others need not wait for it */
+		failed.retry_ns = gd_backoff_failed(&u->stuck, false, 0);
+		u->stuck_at = now + (int64_t)failed.retry_ns;
+	} else {
+		failed.retry_ns = gd_backoff_failed(&u->backoff, trouble->permanent,
+		                                    trouble->retry_after_ns);
+		u->ask_at = now + (int64_t)failed.retry_ns;
+	}
 	failed.circuit_open = gd_backoff_is_open(&u->backoff);
 	memcpy(failed.id, give->id, sizeof(failed.id));
 	gd_text_escape(failed.why, sizeof(failed.why), why->msg, strlen(why->msg));
-	u->ask_at = gd_clock_monotonic_ns() + (int64_t)failed.retry_ns;
 	gd_log(GD_LOG_WARNING, "%s: not uploaded: %s; %s in %s", give->id, why->msg,
 	       failed.circuit_open ? "a probe" : "again", gd_units_duration(wait, failed.retry_ns));
 	return gd_message_send(u->fd, GD_UPLOAD_FAILED, seq, &failed, sizeof(failed), NULL, 0, err);
@@ -270,8 +280,10 @@ static int connect_broker(struct uploader *u, struct gd_error *err)
 
 static int ask(struct uploader *u, struct gd_error *err)
 {
-	const struct gd_upload_ask body = { .version = GD_UPLOAD_VERSION };
+	u->asked_fresh = gd_clock_monotonic_ns() < u->stuck_at;
 	u->asked = true;
+	const struct gd_upload_ask body = { .version = GD_UPLOAD_VERSION,
+		                            .fresh_only = u->asked_fresh };
 	return gd_message_send(u->fd, GD_UPLOAD_ASK, 0, &body, sizeof(body), NULL, 0, err);
 }
 
@@ -359,9 +371,11 @@ static void reconnect(struct uploader *u, uint64_t *delay_ns)
 
 static int turn(struct uploader *u, struct gd_error *err)
 {
-	bool due = !u->asked && gd_clock_monotonic_ns() >= u->ask_at;
+	int64_t now = gd_clock_monotonic_ns();
+	bool due = u->asked ? u->asked_fresh && now >= u->stuck_at : now >= u->ask_at;
 	int r = due ? ask(u, err) : 0;
-	if (r == 0 && wait_for(u, u->asked ? 0 : u->ask_at) && !stopped)
+	int64_t until = !u->asked ? u->ask_at : u->asked_fresh ? u->stuck_at : 0;
+	if (r == 0 && wait_for(u, until) && !stopped)
 		r = receive(u, err);
 	return r;
 }
@@ -397,6 +411,7 @@ int gd_upload_main(const struct gd_upload_options *options)
 	struct gd_error err = { 0 };
 	stopped = 0;
 	gd_backoff_init(&u.backoff, options->backoff_min_ns, options->backoff_max_ns);
+	gd_backoff_init(&u.stuck, options->backoff_min_ns, options->backoff_max_ns);
 	int r = prepare(&u, &err);
 	int status = GD_EXIT_USAGE;
 	if (r < 0)

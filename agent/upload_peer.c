@@ -26,6 +26,7 @@ struct gd_upload_peer {
 	struct gd_spool *spool;
 	const struct gd_policy *policy;
 	enum state state;
+	bool fresh_only; /* it wants none that failed before */
 	uint32_t seq; /* of the last transfer */
 	struct gd_upload_state shown;
 };
@@ -107,6 +108,8 @@ static int grant_next(struct gd_upload_peer *peer, struct gd_error *err)
 		return 0;
 	/* One that cannot be opened goes behind the others; each is tried once. */
 	for (unsigned tries = 0; tries < 16 && gd_spool_next(peer->spool, NULL, &item); tries++) {
+		if (peer->fresh_only && item.attempts > 0)
+			return 0; /* and so have all others */
 		GD_CLOSE int fd = -1;
 		struct gd_error why;
 		if (gd_spool_open_item(peer->spool, item.id, &fd, &why) == 0) {
@@ -151,6 +154,11 @@ static int on_ask(struct gd_upload_peer *peer, const union body *body, struct gd
 {
 	if (body->ask.version != GD_UPLOAD_VERSION)
 		return gd_fail(err, -EBADMSG, "uploader of another version: restart it");
+	if (body->ask.fresh_only > 1)
+		return gd_fail(err, -EBADMSG, "the uploader's question makes no sense");
+	if (peer->state == BUSY)
+		return 0; /* our archive and its question met on the way */
+	peer->fresh_only = body->ask.fresh_only != 0;
 	peer->state = ASKED;
 	int r = grant_next(peer, err);
 	if (r != 0)
@@ -223,7 +231,7 @@ static const struct request {
 	size_t size;
 	int (*handle)(struct gd_upload_peer *peer, const union body *body, struct gd_error *err);
 } requests[] = {
-	{ GD_UPLOAD_ASK, QUIET, sizeof(struct gd_upload_ask), on_ask },
+	{ GD_UPLOAD_ASK, QUIET | ASKED | BUSY, sizeof(struct gd_upload_ask), on_ask },
 	{ GD_UPLOAD_DONE, BUSY, sizeof(struct gd_upload_done), on_done },
 	{ GD_UPLOAD_FAILED, BUSY, sizeof(struct gd_upload_failed), on_failed },
 	{ GD_UPLOAD_RETURN, BUSY, sizeof(struct gd_upload_return), on_return },

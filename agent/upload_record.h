@@ -19,6 +19,7 @@ enum gd_upload_type {
 
 struct gd_upload_ask {
 	uint32_t version;
+	uint32_t fresh_only; /* 1: not those that failed before; it asks again for them later */
 };
 
 struct gd_upload_idle {

@@ -417,6 +417,35 @@ static void an_uploader_that_dies_of_an_archive_gets_another_one(void **state)
 	s3_server_stop(&server);
 }
 
+static bool new_is_sent(struct uploads *u)
+{
+	const struct gd_spool_item *item = spool_item(u->spool, "new");
+	return item != NULL && item->uploaded;
+}
+
+static void one_that_fails_alone_does_not_hold_up_the_others(void **state)
+{
+	(void)state;
+	struct gd_error err = { 0 };
+	char url[600];
+	(void)snprintf(url, sizeof(url), "file://%s", test_path("store"));
+	struct uploads u = uploads_open(url);
+	u.options.backoff_min_ns = u.options.backoff_max_ns = UINT64_C(900000000000);
+	u.options.jail = false; /* the directory is root's */
+	/* somebody else's file has its name; it is asked again in up to a quarter of an hour */
+	assert_int_equal(mkdir(test_path("store"), 0700), 0);
+	(void)test_file("store/godiag-stuck.tar", "theirs", 6);
+	spool_add(u.spool, "stuck", GD_SPOOL_CRASH, 1000);
+	uploads_start(&u);
+	assert_true(uploads_run(&u, 20000, has_failed));
+	assert_contains(spool_item(u.spool, "stuck")->last_error, "other content");
+	spool_add(u.spool, "new", GD_SPOOL_PERIODIC, 1000);
+	assert_ok(gd_upload_peer_wake(u.peer, &err), &err);
+	assert_true(uploads_run(&u, 20000, new_is_sent));
+	assert_string_equal(spool_ids(u.spool), "stuck new+");
+	uploads_close(&u);
+}
+
 static void missing_credentials_are_shown_and_nothing_is_lost(void **state)
 {
 	(void)state;
@@ -449,6 +478,7 @@ int main(void)
 		test_case(silence_ends_after_the_stall_limit),
 		test_case(told_to_end_it_gives_back_what_it_has),
 		test_case(an_uploader_that_dies_of_an_archive_gets_another_one),
+		test_case(one_that_fails_alone_does_not_hold_up_the_others),
 		test_case(missing_credentials_are_shown_and_nothing_is_lost),
 	};
 	return test_run(tests);

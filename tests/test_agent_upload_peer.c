@@ -141,7 +141,7 @@ static void whoever_misbehaves_is_hung_up_on(void **state)
 	struct gd_upload_done endless = { .id = "one" };
 	struct gd_upload_done no_id;
 	struct gd_upload_failed failed = { .id = "one", .why = "no", .permanent = 2 };
-	const struct gd_upload_ask again = { .version = GD_UPLOAD_VERSION };
+	const struct gd_upload_ask odd = { .version = GD_UPLOAD_VERSION, .fresh_only = 2 };
 	const struct gd_upload_give give = { .id = "one" };
 	memset(endless.location, 'x', sizeof(endless.location));
 	memset(&no_id, 'x', sizeof(no_id));
@@ -157,7 +157,7 @@ static void whoever_misbehaves_is_hung_up_on(void **state)
 	failed.permanent = 0;
 	memset(failed.why, 'x', sizeof(failed.why));
 	assert_hung_up("no end of why", GD_UPLOAD_FAILED, 0, &failed, sizeof(failed));
-	assert_hung_up("asks while it has one", GD_UPLOAD_ASK, 0, &again, sizeof(again));
+	assert_hung_up("an odd question", GD_UPLOAD_ASK, 0, &odd, sizeof(odd));
 	assert_hung_up("the broker's words", GD_UPLOAD_GIVE, 0, &give, sizeof(give));
 	assert_hung_up("unknown", 77, 0, "", 0);
 }
@@ -177,6 +177,45 @@ static void nothing_can_be_said_before_something_was_given(void **state)
 		assert_string_equal(spool_ids(e.spool), "one");
 		end(&e);
 	}
+}
+
+static void asking_again_gets_no_second_archive(void **state)
+{
+	(void)state;
+	struct ends e = begin();
+	struct gd_upload_give give;
+	struct gd_error err = { 0 };
+	uint32_t seq = 0;
+	int fd = -1;
+	spool_add(e.spool, "one", GD_SPOOL_CRASH, 100);
+	spool_add(e.spool, "two", GD_SPOOL_CRASH, 100);
+	assert_ok(ask(&e, &err), &err);
+	assert_int_equal(hear(&e, &give, &seq, &fd), GD_UPLOAD_GIVE);
+	(void)close(fd);
+	assert_ok(ask(&e, &err), &err);
+	assert_int_equal(hear(&e, &give, &seq, &fd), 0);
+	end(&e);
+}
+
+static void only_fresh_ones_on_request(void **state)
+{
+	(void)state;
+	struct ends e = begin();
+	struct gd_upload_give give;
+	struct gd_error err = { 0 };
+	const struct gd_upload_ask fresh = { .version = GD_UPLOAD_VERSION, .fresh_only = 1 };
+	uint32_t seq = 0;
+	int fd = -1;
+	spool_add(e.spool, "stuck", GD_SPOOL_CRASH, 100);
+	assert_ok(gd_spool_failed(e.spool, "stuck", "no", &err), &err);
+	assert_ok(say(&e, GD_UPLOAD_ASK, 0, &fresh, sizeof(fresh), &err), &err);
+	assert_int_equal(hear(&e, &give, &seq, &fd), GD_UPLOAD_IDLE);
+	spool_add(e.spool, "new", GD_SPOOL_PERIODIC, 100);
+	assert_ok(gd_upload_peer_wake(e.peer, &err), &err);
+	assert_int_equal(hear(&e, &give, &seq, &fd), GD_UPLOAD_GIVE);
+	assert_string_equal(give.id, "new");
+	(void)close(fd);
+	end(&e);
 }
 
 static void descriptors_are_not_taken(void **state)
@@ -251,6 +290,8 @@ int main(void)
 		test_case(what_is_given_is_one_ready_archive_to_read),
 		test_case(whoever_misbehaves_is_hung_up_on),
 		test_case(nothing_can_be_said_before_something_was_given),
+		test_case(asking_again_gets_no_second_archive),
+		test_case(only_fresh_ones_on_request),
 		test_case(descriptors_are_not_taken),
 		test_case(another_version_is_told_so),
 		test_case(an_archive_that_changed_is_passed_over),

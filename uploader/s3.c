@@ -170,7 +170,7 @@ static int put_and_verify(const struct object *o, struct gd_error *err)
 		return r < 0 ? r : verify_object(o, err);
 	}
 	if (was_there && r == -EEXIST) {
-		o->trouble->permanent = true;
+		o->trouble->permanent = o->trouble->archive_only = true;
 		return gd_error_wrap(err, r, "another object has this name");
 	}
 	return r == -EEXIST ? gd_error_wrap(err, -EIO, "stored, but") : r;
@@ -182,7 +182,7 @@ int gd_s3_put(const struct gd_place *place, const struct gd_credentials *credent
               struct gd_error *err)
 {
 	if (digest->bytes > GD_S3_PUT_MAX) {
-		trouble->permanent = true;
+		trouble->permanent = trouble->archive_only = true;
 		return gd_fail(err, -E2BIG, "%llu bytes are more than one PUT may carry (5 GiB)",
 		               (unsigned long long)digest->bytes);
 	}

@@ -170,9 +170,11 @@ long gd_transfer_perform(struct gd_transfer *t, const char *path, const char *wh
 		return gd_fail(err, t->refused.code, "%s: %s", what, t->refused.msg);
 	}
 	if (code == CURLE_ABORTED_BY_CALLBACK && t->fd >= 0 && t->at < t->bytes &&
-	    (t->options->stop == NULL || !t->options->stop(t->options->stop_arg)))
+	    (t->options->stop == NULL || !t->options->stop(t->options->stop_arg))) {
+		trouble->archive_only = true;
 		return gd_fail(err, -EIO, "%s %s: the archive could not be read", what,
 		               t->place->host);
+	}
 	if (code == CURLE_ABORTED_BY_CALLBACK)
 		return gd_fail(err, -ECANCELED, "%s %s: interrupted", what, t->place->host);
 	/* Who the other end is does not change by waiting. */

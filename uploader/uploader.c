@@ -44,6 +44,7 @@ static int put(const struct gd_place *place, const char *name, int fd,
 		return gd_fail(err, -ENOKEY, "no S3 credentials");
 	}
 	int r = gd_directory_put(place->directory, name, fd, digest, err);
+	trouble->archive_only = r == -EEXIST;
 	trouble->permanent = r == -EEXIST || r == -EACCES || r == -EROFS || r == -ENOTDIR;
 	return r;
 }
