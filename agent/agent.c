@@ -129,6 +129,7 @@ static void on_second(void *arg)
 	(void)!read(agent->timer.fd, &expirations, sizeof(expirations));
 	(void)gd_notify_send("WATCHDOG=1", NULL);
 	gd_agent_log_refusals(agent);
+	gd_agent_end_late_run(agent, clock.monotonic_ns);
 	int64_t pause_s = agent->watcher_restarts < WATCHER_PAUSE_MAX_S ? agent->watcher_restarts
 	                                                                 : WATCHER_PAUSE_MAX_S;
 	if (agent->watcher == NULL && now - agent->watcher_ended_ns >= pause_s * SECOND)

@@ -77,6 +77,8 @@ int gd_agent_main(const struct gd_agent_options *options);
 
 /* Starts the next operation when none runs. */
 void gd_agent_run_next(struct gd_agent *agent);
+/* Kills a capture that has not even sealed what it had long after its deadline. */
+void gd_agent_end_late_run(struct gd_agent *agent, int64_t now_ns);
 /* Retention and the spool's ceilings, now. */
 void gd_agent_prune(struct gd_agent *agent);
 

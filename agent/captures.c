@@ -8,6 +8,8 @@
 #include "agent/agent.h"
 #include "base/log.h"
 
+/* At its deadline a capture seals what it has; one that does not by then hangs. */
+#define LATE_NS (INT64_C(60) * 1000000000)
 
 void gd_agent_prune(struct gd_agent *agent)
 {
@@ -86,6 +88,16 @@ static void on_run_end(void *arg)
 	gd_run_finish(&agent->run, o);
 	settle(agent, o);
 	gd_agent_run_next(agent);
+}
+
+void gd_agent_end_late_run(struct gd_agent *agent, int64_t now_ns)
+{
+	const struct gd_operation *o = gd_operations_running(&agent->operations);
+	if (agent->run.pid == 0 || o == NULL ||
+	    now_ns - o->started_ns < (int64_t)o->deadline_ns + LATE_NS)
+		return;
+	gd_log(GD_LOG_ERROR, "capture %s hangs: killed", o->id);
+	gd_run_cancel(&agent->run, true);
 }
 
 static int start_run(struct gd_agent *agent, const struct gd_operation *o, struct gd_error *err)

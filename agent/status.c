@@ -9,6 +9,7 @@
 
 #include "agent/agent.h"
 #include "agent/host_check.h"
+#include "base/clock.h"
 #include "base/json.h"
 
 #define CAPTURES_SHOWN 10
@@ -58,6 +59,26 @@ static void put_space_problem(const struct gd_agent *agent, struct gd_json *json
 	}
 }
 
+/* One failed try is the network's business, these two are somebody's. */
+static void put_upload_problem(const struct gd_agent *agent, struct gd_json *json)
+{
+	struct gd_upload_state state;
+	char text[400];
+	char again[GD_CLOCK_TEXT];
+	if (agent->upload == NULL)
+		return;
+	gd_upload_peer_state(agent->upload, &state);
+	if (!state.permanent && !state.circuit_open)
+		return;
+	(void)snprintf(text, sizeof(text), "%s%s%s%s", state.last_error,
+	               state.permanent ? "; this has to be mended" : "; five failures in a row",
+	               state.retry_realtime_ns != 0 ? "; tried again at " : "",
+	               state.retry_realtime_ns != 0
+	                       ? gd_clock_text(again, state.retry_realtime_ns)
+	                       : "");
+	problem(json, "upload", text);
+}
+
 static void put_problems(const struct gd_agent *agent, struct gd_json *json)
 {
 	const struct gd_policy *policy = agent->policy;
@@ -87,6 +108,7 @@ static void put_problems(const struct gd_agent *agent, struct gd_json *json)
 	if (agent->upload == NULL && policy->upload != NULL)
 		problem(json, "uploader", "not connected: archives wait in the spool; start "
 		                          "godiag-upload");
+	put_upload_problem(agent, json);
 	put_space_problem(agent, json);
 	gd_json_array_end(json);
 }

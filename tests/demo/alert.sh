@@ -86,7 +86,7 @@ groups:
     rules:
       - alert: HighRequestLatency
         expr: histogram_quantile(0.99, sum by (le, instance) (rate(http_request_duration_seconds_bucket[5s]))) > 0.2
-        for: 2s
+        for: 8s
         annotations:
           summary: "p99 of {{ $labels.instance }} is {{ $value | humanizeDuration }}"
 END
@@ -105,7 +105,7 @@ agent_await "$dir" 5 '.watched | length > 0' || die "the agent does not see the 
 "$build/godiag" status --run "$dir/run" || true
 
 say "a service that is well, then is not"
-sleep 3 # what well looks like, for the timeline
+sleep 20 # what well looks like, for the timeline
 at "p99 is fine; GET /slow?ms=20: the journal is written slowly from now on, under the lock"
 curl -fsS -o /dev/null "$url/slow?ms=20"
 slow=$SECONDS
