@@ -28,7 +28,6 @@
 
 #define SECOND INT64_C(1000000000)
 #define PRUNE_EVERY_NS (60 * SECOND)
-#define WATCHER_PAUSE_MAX_S 60
 #define CLOCK_JUMP_NS (2 * SECOND) /* less is what NTP does */
 #define CLOCK_SHOWN_NS (86400 * SECOND)
 
@@ -130,10 +129,7 @@ static void on_second(void *arg)
 	(void)gd_notify_send("WATCHDOG=1", NULL);
 	gd_agent_log_refusals(agent);
 	gd_agent_end_late_run(agent, clock.monotonic_ns);
-	int64_t pause_s = agent->watcher_restarts < WATCHER_PAUSE_MAX_S ? agent->watcher_restarts
-	                                                                 : WATCHER_PAUSE_MAX_S;
-	if (agent->watcher == NULL && now - agent->watcher_ended_ns >= pause_s * SECOND)
-		gd_agent_start_watcher(agent);
+	gd_agent_tend_watcher(agent, now);
 	if (now - agent->pruned_ns >= PRUNE_EVERY_NS)
 		gd_agent_prune(agent);
 }

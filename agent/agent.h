@@ -56,6 +56,7 @@ struct gd_agent {
 	uint64_t seed;              /* of this host */
 	int64_t started_ns;         /* CLOCK_BOOTTIME */
 	int64_t pruned_ns, watcher_ended_ns;
+	int64_t ticked_ns;          /* CLOCK_BOOTTIME of the watcher's last tick, or of its start */
 	unsigned watcher_restarts;
 	uint64_t ended[GD_OPERATION_FAILED + 1]; /* captures by how they ended */
 	char policy_problem[248];   /* why the last reload was refused; "" */
@@ -86,6 +87,9 @@ void gd_agent_prune(struct gd_agent *agent);
 
 void gd_agent_start_watcher(struct gd_agent *agent);
 void gd_agent_stop_watcher(struct gd_agent *agent);
+/* Once a second: starts one if there is none, ends one that no longer ticks (a read in the kernel can
+ * hang while a process's memory map is locked). */
+void gd_agent_tend_watcher(struct gd_agent *agent, int64_t now_ns);
 
 /* ---- peers.c ---- */
 

@@ -45,17 +45,9 @@ static const char *const packer_calls[] = {
 };
 
 static const char *const watcher_calls[] = {
-	"openat", "openat2", "read", "pread64", "readv", "lseek", "fcntl", "dup", "fstat",
-	"newfstatat", "getdents64", "readlink", "readlinkat", "fstatfs", "statfs",
-	"sendmsg", "recvmsg", "write", "poll", "ppoll",
-	"epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "eventfd2",
-	"timerfd_create", "timerfd_settime", "timerfd_gettime", "clock_nanosleep", "nanosleep",
-	"inotify_init1", "inotify_add_watch", "inotify_rm_watch", /* memory.events of cgroups */
-	"pidfd_open", "uname", "getppid", "getuid", "geteuid", "getrusage", "sched_getaffinity",
-	"rt_sigaction",
-	/* Its short-lived children, one for each look into a Go runtime. */
-	"clone", "set_robust_list", "rseq", "prctl", "seccomp", "wait4", "waitid", "kill",
-	"pidfd_send_signal", "setrlimit", "prlimit64", "pipe2", "socketpair", NULL,
+	"openat", "openat2", "read", "pread64", "lseek", "fcntl", "fstat", "newfstatat",
+	"getdents64", "readlink", "readlinkat", "fstatfs", "sendmsg", "recvmsg", "poll", "ppoll",
+	"sched_getaffinity", "prlimit64", "getppid", "getuid", "geteuid", NULL,
 };
 
 /* Threads of libmicrohttpd and libcurl; clone makes no namespaces. */

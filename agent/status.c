@@ -85,6 +85,8 @@ static void put_problems(const struct gd_agent *agent, struct gd_json *json)
 	gd_json_array(json, "problems");
 	problem(json, "policy not reloaded", agent->policy_problem);
 	problem(json, "watcher", agent->watcher_problem);
+	if (agent->watcher != NULL)
+		problem(json, "watcher", gd_watcher_note(agent->watcher));
 	problem(json, "state", agent->state_note);
 	problem(json, "clock", agent->clock_problem);
 	for (size_t i = 0; i < policy->n_services; i++)

@@ -10,6 +10,8 @@
 #include "base/log.h"
 
 #define SECOND INT64_C(1000000000)
+#define RESTART_PAUSE_MAX_S 60
+#define SILENT_NS (30 * SECOND)
 
 
 static void on_process(void *arg, const struct gd_watched *watched, bool first_look)
@@ -66,6 +68,7 @@ static void on_event(void *arg, uint32_t slot, enum gd_event event, const struct
 static void on_tick(void *arg, const struct gd_clock *at)
 {
 	struct gd_agent *agent = arg;
+	agent->ticked_ns = at->boottime_ns;
 	gd_engine_tick(agent->engine, at->boottime_ns, agent->seed);
 	gd_admission_flush(agent->admission, at);
 	gd_watched_expire(&agent->watched, at->boottime_ns);
@@ -125,4 +128,20 @@ void gd_agent_start_watcher(struct gd_agent *agent)
 		return;
 	}
 	agent->watcher_problem[0] = '\0';
+	agent->ticked_ns = gd_clock_now().boottime_ns;
+}
+
+void gd_agent_tend_watcher(struct gd_agent *agent, int64_t now_ns)
+{
+	int64_t pause_s = agent->watcher_restarts < RESTART_PAUSE_MAX_S ? agent->watcher_restarts
+	                                                                 : RESTART_PAUSE_MAX_S;
+	if (agent->watcher == NULL && now_ns - agent->watcher_ended_ns >= pause_s * SECOND)
+		gd_agent_start_watcher(agent);
+	if (agent->watcher == NULL || now_ns - agent->ticked_ns < SILENT_NS)
+		return;
+	gd_log(GD_LOG_ERROR, "the watcher has been silent for %lld s: started anew",
+	       (long long)((now_ns - agent->ticked_ns) / SECOND));
+	(void)snprintf(agent->watcher_problem, sizeof(agent->watcher_problem), "it hung");
+	agent->watcher_restarts++;
+	gd_agent_stop_watcher(agent);
 }

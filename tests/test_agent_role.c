@@ -124,11 +124,6 @@ static int kill_parent(void)
 	return kill((pid_t)syscall(SYS_getppid), 0) < 0 ? errno : 0;
 }
 
-static int kill_parent_dead(void)
-{
-	return kill((pid_t)syscall(SYS_getppid), SIGKILL) < 0 ? errno : 0;
-}
-
 static int make_executable(void)
 {
 	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
@@ -202,6 +197,7 @@ static void no_role_does_what_it_may_not(void **state)
 		{ GD_ROLE_HOOK, make_inet_socket, SIGSYSED },
 		{ GD_ROLE_HOOK, connect_unix, SIGSYSED },
 		{ GD_ROLE_HOOK, run_program, SIGSYSED },
+		{ GD_ROLE_WATCHER, kill_parent, SIGSYSED },
 		{ GD_ROLE_HOOK, trace_parent, SIGSYSED },
 		{ GD_ROLE_HOOK, read_parent, SIGSYSED },
 		{ GD_ROLE_HOOK, kill_parent, SIGSYSED },
@@ -226,25 +222,6 @@ static void no_role_does_what_it_may_not(void **state)
 			            gd_roles[all[i].role].name, got, all[i].comes_to);
 		assert_int_equal(got, all[i].comes_to);
 	}
-}
-
-static void a_watcher_cannot_end_its_broker(void **state)
-{
-	(void)state;
-	if (geteuid() != 0 && gd_role_jail_landlock() < 6)
-		test_skip("one uid for both, and no Landlock that keeps signals in");
-	pid_t broker = fork();
-	if (broker == 0) {
-		struct attempt a = { kill_parent_dead };
-		struct gd_error err = { 0 };
-		pid_t pid;
-		int status;
-		if (gd_role_fork(GD_ROLE_WATCHER, NULL, 0, attempt, &a, &pid, NULL, &err) < 0 ||
-		    waitpid(pid, &status, 0) != pid)
-			_exit(1);
-		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 2);
-	}
-	test_child_exits(broker, EPERM);
 }
 
 /* What a filter must let pass, so that malloc and friends work on every glibc. */
@@ -468,7 +445,6 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		test_case(no_role_does_what_it_may_not),
-		test_case(a_watcher_cannot_end_its_broker),
 		test_case(every_role_can_do_ordinary_work),
 		test_case(who_needs_sockets_has_them),
 		test_case(a_tree_more_can_be_allowed),
