@@ -40,6 +40,8 @@ static void attach(struct msghdr *msg, union control *control, const int *fds, s
 	msg->msg_control = control->bytes;
 	msg->msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
 	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+	if (c == NULL) /* not with a buffer of this size, but the analyzer cannot know */
+		return;
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
