@@ -338,7 +338,7 @@ static void measure(struct gd_replay *replay, struct gd_replay_process *process)
 static int feed_process(struct gd_replay *replay, const struct gd_replay_line *line,
                         struct gd_error *err)
 {
-	struct gd_replay_process *process;
+	struct gd_replay_process *process = NULL;
 	int r = meet(replay, line, &process, err);
 	if (r < 0)
 		return r;
