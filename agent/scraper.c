@@ -109,7 +109,8 @@ static void take_answer(const struct scraper *s, struct source *source, CURLcode
 	struct gd_error err = { 0 };
 	long status = 0;
 	(void)curl_easy_getinfo(source->easy, CURLINFO_RESPONSE_CODE, &status);
-	if (source->too_long)
+	/* Newer libcurls count for themselves and are first. */
+	if (source->too_long || code == CURLE_FILESIZE_EXCEEDED)
 		(void)gd_fail(&err, -E2BIG, "the answer is longer than %u MiB",
 		              GD_SCRAPER_BODY_MAX >> 20);
 	else if (code != CURLE_OK)

@@ -238,19 +238,17 @@ static void without_a_place_it_waits_for_one(void **state)
 	(void)state;
 	char url[600];
 	struct gd_error err = { 0 };
+	struct s3_server server = s3_server_versitygw(); /* first: it may not be there, and skips */
 	struct uploads u = uploads_open(NULL);
 	add_many(&u, "w", 1, 100);
 	uploads_start(&u);
 	assert_false(uploads_run(&u, 700, uploads_all_sent));
 	assert_non_null(u.peer);
 	struct gd_policy reloaded = u.policy;
-	struct s3_server server = s3_server_versitygw();
 	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%d/evidence/x", server.port);
 	reloaded.upload = url;
 	gd_upload_peer_policy(u.peer, &reloaded);
 	assert_ok(gd_upload_peer_wake(u.peer, &err), &err);
-	uploads_kill(&u); /* it has no credentials of that server, the next one does */
-	uploads_start(&u);
 	u.policy.upload = url;
 	assert_true(uploads_run(&u, 20000, uploads_all_sent));
 	s3_server_stop(&server);
