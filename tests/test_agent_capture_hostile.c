@@ -132,8 +132,13 @@ static void a_hostile_container_gets_nothing_of_the_host(void **state)
 	if (pid == 0)
 		be_hostile(root, ready[1]);
 	(void)close(ready[1]);
-	assert_int_equal(read(ready[0], &byte, 1), 1);
+	ssize_t n = read(ready[0], &byte, 1);
 	(void)close(ready[0]);
+	if (n == 0) {
+		(void)waitpid(pid, NULL, 0);
+		test_skip("no mount namespace with a root of its own may be made (a chroot?)");
+	}
+	assert_int_equal(n, 1);
 	/* Ours, not the service's: it was forked before. */
 	(void)setenv("GODIAG_TEST_SECRET", HOST_CANARY, 1);
 
