@@ -27,6 +27,7 @@ base := \
 	base/crc32c.c \
 	base/error.c \
 	base/io.c \
+	base/journal.c \
 	base/json.c \
 	base/log.c \
 	base/message.c \
@@ -79,7 +80,6 @@ policies := \
 	policies/engine_machine.c \
 	policies/engine_why.c \
 	policies/finding.c \
-	policies/journal_file.c \
 	policies/match.c \
 	policies/metric.c \
 	policies/nearest.c \
@@ -144,13 +144,13 @@ uploader := \
 	uploader/credentials.c \
 	uploader/digest.c \
 	uploader/directory.c \
-	uploader/journal.c \
 	uploader/place.c \
 	uploader/retention.c \
 	uploader/s3.c \
 	uploader/sigv4.c \
 	uploader/spool.c \
 	uploader/spool_examine.c \
+	uploader/spool_lines.c \
 	uploader/spool_open.c \
 	uploader/spool_prune.c \
 	uploader/spool_recover.c \
@@ -341,6 +341,7 @@ tests := \
 	tests/test_base_crc32c.c \
 	tests/test_base_error.c \
 	tests/test_base_io.c \
+	tests/test_base_journal.c \
 	tests/test_base_json.c \
 	tests/test_base_log.c \
 	tests/test_base_message.c \
@@ -402,7 +403,6 @@ tests := \
 	tests/test_policies_document.c \
 	tests/test_policies_engine.c \
 	tests/test_policies_faults.c \
-	tests/test_policies_journal_file.c \
 	tests/test_policies_match.c \
 	tests/test_policies_metric.c \
 	tests/test_policies_policy.c \
@@ -424,7 +424,6 @@ tests := \
 	tests/test_uploader_address.c \
 	tests/test_uploader_backoff.c \
 	tests/test_uploader_credentials.c \
-	tests/test_uploader_journal.c \
 	tests/test_uploader_place.c \
 	tests/test_uploader_retention.c \
 	tests/test_uploader_sigv4.c \
@@ -439,6 +438,7 @@ fault_tests := \
 	tests/test_archive_faults.c \
 	tests/test_base_buf.c \
 	tests/test_base_io.c \
+	tests/test_base_journal.c \
 	tests/test_collectors_goroutines_faults.c \
 	tests/test_policies_admission.c \
 	tests/test_policies_faults.c \
@@ -535,6 +535,7 @@ fuzzers := \
 	replay \
 	request \
 	scheduler \
+	spool_journal \
 	stat \
 	timeline \
 	watch_text \

@@ -43,7 +43,7 @@ static void read_boot_id(char to[GD_ADMISSION_BOOT])
 	(void)snprintf(to, GD_ADMISSION_BOOT, "%.*s", (int)strcspn(id, "\n"), id);
 }
 
-static void write_note(char note[248], const struct gd_journal_file_found *found)
+static void write_note(char note[248], const struct gd_journal_found *found)
 {
 	note[0] = '\0';
 	if (found->damaged > 0)
@@ -51,14 +51,14 @@ static void write_note(char note[248], const struct gd_journal_file_found *found
 		               "admission.journal: %u lines were damaged; limits may know less than "
 		               "happened, admission.journal.bad is what was found",
 		               found->damaged);
-	else if (found->torn)
+	else if (found->torn_tail)
 		(void)snprintf(note, 248, "admission.journal: the last line was torn and is cut off");
 }
 
 int gd_admission_open_with(const struct gd_admission_options *options, struct gd_admission **ret,
                            char ret_note[248], struct gd_error *err)
 {
-	struct gd_journal_file_found found;
+	struct gd_journal_found found;
 	char boot[GD_ADMISSION_BOOT];
 	struct gd_clock now = options->now != NULL ? *options->now : gd_clock_now();
 	struct gd_admission *admission = calloc(1, sizeof(*admission));

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/journal.h"
 #include "base/text.h"
-#include "policies/journal_file.h"
 
 #define WORDS_MAX 16
 
@@ -111,12 +111,12 @@ static void put_body(struct gd_buf *to, const struct gd_admission_record *record
 
 void gd_admission_record_put(const struct gd_admission_record *record, struct gd_buf *lines)
 {
-	GD_BUF struct gd_buf text = GD_BUF_INIT(GD_JOURNAL_FILE_RECORD_MAX);
+	GD_BUF struct gd_buf text = GD_BUF_INIT(GD_JOURNAL_TEXT_MAX);
 	gd_buf_putc(&text, letters[record->kind]);
 	put_body(&text, record);
 	const char *line = gd_buf_str(&text);
 	if (text.failed == 0)
-		gd_journal_file_put(lines, line);
+		gd_journal_put(lines, line);
 	else if (lines->failed == 0)
 		lines->failed = text.failed;
 }

@@ -43,7 +43,7 @@ struct gd_admission_record {
 	struct gd_admission_count count;     /* COUNT, FAILURES, DISABLED: rule and more */
 };
 
-/* Appends its line to a journal file's lines. */
+/* Appends its line to a journal's lines. */
 void gd_admission_record_put(const struct gd_admission_record *record, struct gd_buf *lines);
 
 /* Reads one record and takes its text apart in place; -EBADMSG: it makes no sense. */

@@ -1,9 +1,12 @@
 #include "policies/admission_state.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define NAME "admission.journal"
 #define LINES_MAX (12U << 20) /* everything there can be is less */
@@ -294,10 +297,10 @@ static int rewrite(struct gd_admission *admission, const struct gd_buf *more, st
 	GD_BUF struct gd_buf lines = GD_BUF_INIT(LINES_MAX);
 	put_everything(admission, &lines);
 	gd_buf_append(&lines, more->data, more->len);
-	int r = gd_journal_file_rewrite(admission->journal, &lines, err);
+	int r = gd_journal_replace(&admission->journal, &lines, err);
 	if (r < 0)
 		return r;
-	uint64_t twice = 2 * gd_journal_file_bytes(admission->journal);
+	uint64_t twice = 2 * admission->journal.bytes;
 	admission->compact_bytes = twice > COMPACT_MIN ? twice : COMPACT_MIN;
 	admission->stale = false;
 	all_clean(admission);
@@ -308,19 +311,18 @@ int gd_admission_state_write(struct gd_admission *admission, const struct gd_buf
                              struct gd_error *err)
 {
 	int r = gd_buf_check(lines, NAME, err);
-	if (r < 0 || admission->journal == NULL)
+	if (r < 0 || admission->journal.fd < 0)
 		return r;
-	bool must = admission->stale || gd_journal_file_suspect(admission->journal);
-	if (must)
+	if (admission->stale || admission->journal.broken)
 		return rewrite(admission, lines, err);
 	/* Compaction may wait for a disk with more room; appending may still do. */
-	uint64_t bytes = gd_journal_file_bytes(admission->journal);
+	uint64_t bytes = admission->journal.bytes;
 	if (bytes + lines->len > admission->compact_bytes) {
 		if (rewrite(admission, lines, NULL) == 0)
 			return 0;
 		admission->compact_bytes = bytes + COMPACT_MIN;
 	}
-	return gd_journal_file_append(admission->journal, lines, sync, err);
+	return gd_journal_append(&admission->journal, lines, sync, err);
 }
 
 void gd_admission_state_flush(struct gd_admission *admission)
@@ -358,19 +360,33 @@ static bool lose_open_captures(struct gd_admission *admission)
 	return any;
 }
 
+static int open_journal(struct gd_admission *admission, const char *dir,
+                        struct gd_journal_found *found, struct gd_error *err)
+{
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+		return gd_fail_errno(err, -errno, "make the directory");
+	admission->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (admission->dir_fd < 0)
+		return gd_fail_errno(err, -errno, "open the directory");
+	int r = gd_journal_open(admission->dir_fd, NAME, read_record, admission,
+	                        &admission->journal, found, err);
+	if (r == 0 && admission->failed < 0)
+		r = gd_fail_errno(err, admission->failed, NAME);
+	if (r == 0 && found->damaged > 0)
+		r = gd_journal_keep(&admission->journal, admission->dir_fd, NAME ".bad", err);
+	return r;
+}
+
 int gd_admission_state_open(struct gd_admission *admission, const char *dir, const char *boot,
-                            const struct gd_clock *now, struct gd_journal_file_found *ret_found,
+                            const struct gd_clock *now, struct gd_journal_found *ret_found,
                             struct gd_error *err)
 {
-	struct gd_journal_file_found found = { 0 };
-	if (dir != NULL) {
-		int r = gd_journal_file_open(dir, NAME, read_record, admission, &admission->journal,
-		                             &found, err);
-		if (r < 0)
-			return r;
-	}
-	if (admission->failed < 0)
-		return gd_fail_errno(err, admission->failed, "%s/%s", dir, NAME);
+	struct gd_journal_found found = { 0 };
+	admission->dir_fd = -1;
+	admission->journal = GD_JOURNAL_INIT;
+	int r = dir != NULL ? open_journal(admission, dir, &found, err) : 0;
+	if (r < 0)
+		return gd_error_wrap(err, r, "%s", dir);
 	bool another = strcmp(boot, admission->boot) != 0 || boot[0] == '\0';
 	enter_boot(admission, boot, within(now->boottime_ns, GD_ADMISSION_BOOTTIME_MAX),
 	           within(now->realtime_ns, GD_ADMISSION_REALTIME_MAX));
@@ -384,7 +400,9 @@ int gd_admission_state_open(struct gd_admission *admission, const char *dir, con
 
 void gd_admission_state_deinit(struct gd_admission *admission)
 {
-	gd_journal_file_close(admission->journal);
+	gd_journal_close(&admission->journal);
+	if (admission->dir_fd >= 0)
+		(void)close(admission->dir_fd);
 	gd_admission_history_deinit(&admission->history);
 	free(admission->counts);
 	free(admission->rules);

@@ -3,10 +3,10 @@
  * What admission remembers, and how it goes to disk and comes back.  Deciding is done elsewhere
  * (admission_checks.h), on this.
  */
+#include "base/journal.h"
 #include "policies/admission.h"
 #include "policies/admission_history.h"
 #include "policies/admission_record.h"
-#include "policies/journal_file.h"
 
 /* Beside its count, which is in an array of its own because callers look at that. */
 struct gd_admission_rule {
@@ -15,7 +15,8 @@ struct gd_admission_rule {
 };
 
 struct gd_admission {
-	struct gd_journal_file *journal; /* NULL: in memory only */
+	int dir_fd;
+	struct gd_journal journal; /* not open: in memory only */
 	struct gd_admission_history history;
 	struct gd_admission_count *counts;
 	struct gd_admission_rule *rules; /* as counts */
@@ -35,9 +36,9 @@ struct gd_admission {
 #define GD_ADMISSION_FLUSH_NS INT64_C(1000000000)
 #define GD_ADMISSION_ALIVE_NS (3600 * INT64_C(1000000000)) /* when nothing happens */
 
-/* Reads everything, in the present boot's time afterwards. */
+/* Reads everything into a zeroed one, in the present boot's time afterwards. */
 int gd_admission_state_open(struct gd_admission *admission, const char *dir, const char *boot,
-                            const struct gd_clock *now, struct gd_journal_file_found *ret_found,
+                            const struct gd_clock *now, struct gd_journal_found *ret_found,
                             struct gd_error *err);
 void gd_admission_state_deinit(struct gd_admission *admission);
 

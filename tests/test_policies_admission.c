@@ -842,6 +842,26 @@ static void what_is_no_file_is_refused(void **state)
 	end();
 }
 
+static void its_folder_is_made_but_none_above(void **state)
+{
+	(void)state;
+	struct gd_admission *admission;
+	struct gd_error err = { 0 };
+	struct stat st;
+	char note[248];
+	char dir[256];
+	(void)snprintf(dir, sizeof(dir), "%s", test_path("made"));
+	assert_ok(gd_admission_open(dir, "host", &admission, note, &err), &err);
+	gd_admission_close(admission);
+	assert_int_equal(stat(dir, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0700);
+	(void)snprintf(dir, sizeof(dir), "%s", test_path("no/such"));
+	assert_fails(gd_admission_open(dir, "host", &admission, note, &err), -ENOENT, &err);
+	assert_contains(err.msg, "no/such: make the directory");
+	(void)snprintf(dir, sizeof(dir), "%s", test_path("made/admission.journal"));
+	assert_fails(gd_admission_open(dir, "host", &admission, note, &err), -ENOTDIR, &err);
+}
+
 static void slurp(struct gd_buf *to)
 {
 	struct gd_error err = { 0 };
@@ -1224,6 +1244,7 @@ int main(void)
 		test_case(captures_by_hand_push_out_none_that_have_limits),
 		test_case(only_one_process_has_it_open),
 		test_case(what_is_no_file_is_refused),
+		test_case(its_folder_is_made_but_none_above),
 		test_case(a_journal_torn_anywhere_in_its_last_line_loses_only_that),
 		test_case(damage_is_put_aside_and_the_rest_is_kept),
 		test_case(every_flipped_byte_is_noticed),

@@ -14,8 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/journal.h"
 #include "base/log.h"
-#include "uploader/journal.h"
 
 struct uploads uploads_open(const char *url)
 {
@@ -135,11 +135,12 @@ bool uploads_all_sent(struct uploads *u)
 static char *ids[4096];
 static size_t n_ids;
 
-static void on_line(void *arg, const char *text)
+static int on_line(void *arg, char *text)
 {
 	(void)arg;
 	if (text[0] == 'U' && n_ids < 4096)
 		ids[n_ids++] = strndup(text + 2, strcspn(text + 2, " "));
+	return 0;
 }
 
 static int by_name(const void *a, const void *b)

@@ -19,204 +19,30 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/text.h"
 #include "uploader/spool_state.h"
 
 struct recovery {
 	struct gd_spool *spool;
 	struct gd_spool_recovery found;
-	int trouble;           /* -ENOMEM, -E2BIG while lines were read */
-	char **dropped;        /* names that a D line took out of the list */
-	size_t n_dropped;
-	bool *here;            /* of each item: its file was seen */
-	char **orphans;        /* "r" or "d" and the name */
-	size_t n_orphans;
+	struct gd_spool_names dropped;    /* a D line took them out of the list */
+	struct gd_spool_names orphans[2]; /* without a line, in ready/ and done/ */
+	bool *here;                       /* of each item: its file was seen */
 };
 
 static void recovery_deinit(struct recovery *rec)
 {
-	for (size_t i = 0; i < rec->n_dropped; i++)
-		free(rec->dropped[i]);
-	for (size_t i = 0; i < rec->n_orphans; i++)
-		free(rec->orphans[i]);
-	free(rec->dropped);
-	free(rec->orphans);
+	gd_spool_names_deinit(&rec->dropped);
+	gd_spool_names_deinit(&rec->orphans[0]);
+	gd_spool_names_deinit(&rec->orphans[1]);
 	free(rec->here);
-}
-
-static int push(char ***list, size_t *n, char where, const char *name)
-{
-	char *copy;
-	if (*n >= GD_SPOOL_ITEMS_MAX)
-		return -E2BIG;
-	char **longer = realloc(*list, (*n + 1) * sizeof(**list));
-	if (longer == NULL)
-		return -ENOMEM;
-	*list = longer;
-	if (asprintf(&copy, "%c%s", where, name) < 0)
-		return -ENOMEM;
-	longer[(*n)++] = copy;
-	return 0;
-}
-
-/* --- the lines ----------------------------------------------------------------------------- */
-
-/* The next word; false when there is none or it is too long. */
-static bool take_word(const char **p, char *to, size_t size)
-{
-	size_t n = strcspn(*p, " ");
-	if (n == 0 || n >= size)
-		return false;
-	memcpy(to, *p, n);
-	to[n] = '\0';
-	*p += n;
-	*p += **p == ' ';
-	return true;
-}
-
-static bool take_u64(const char **p, uint64_t *ret)
-{
-	char word[24];
-	const char *end;
-	return take_word(p, word, sizeof(word)) && gd_text_u64(word, &end, 10, ret) && *end == '\0';
-}
-
-static bool take_time(const char **p, int64_t *ret)
-{
-	uint64_t value;
-	if (!take_u64(p, &value) || value > INT64_MAX)
-		return false;
-	*ret = (int64_t)value;
-	return true;
-}
-
-static bool take_class(const char **p, enum gd_spool_class *ret)
-{
-	char word[16];
-	if (!take_word(p, word, sizeof(word)))
-		return false;
-	for (unsigned i = 0; i < GD_SPOOL_CLASSES; i++)
-		if (strcmp(word, gd_spool_class_names[i]) == 0) {
-			*ret = (enum gd_spool_class)i;
-			return true;
-		}
-	return false;
-}
-
-static void on_begin(struct recovery *rec, const char *id, const char *rest)
-{
-	enum gd_spool_class class;
-	if (!take_class(&rest, &class) || gd_spool_find(rec->spool, id) != NULL ||
-	    gd_spool_find_begun(rec->spool, id) != NULL)
-		return;
-	(void)gd_spool_add_begun(rec->spool, id, class, NULL);
-}
-
-static void on_commit(struct recovery *rec, const char *id, const char *rest)
-{
-	struct gd_spool_item item = { .attempts = 0 };
-	(void)snprintf(item.id, sizeof(item.id), "%s", id);
-	if (!take_class(&rest, &item.class) || !take_time(&rest, &item.sealed_realtime_ns) ||
-	    !take_u64(&rest, &item.bytes) || !take_word(&rest, item.digest, sizeof(item.digest)) ||
-	    !gd_spool_is_name(rest))
-		return;
-	if (strcmp(item.digest, "-") == 0)
-		item.digest[0] = '\0';
-	(void)snprintf(item.name, sizeof(item.name), "%s", rest);
-	gd_spool_remove_begun(rec->spool, id);
-	int r = gd_spool_insert(rec->spool, &item, NULL);
-	if (r < 0 && r != -EEXIST) /* again: the line was written twice around a compaction */
-		rec->trouble = r;
-}
-
-static void on_uploaded(struct recovery *rec, const char *id, const char *rest)
-{
-	struct gd_spool_item *item = gd_spool_find(rec->spool, id);
-	int64_t when;
-	if (!take_time(&rest, &when))
-		return;
-	rec->spool->uploaded_total++;
-	if (item == NULL)
-		return;
-	item->uploaded = true;
-	item->last_error[0] = '\0';
-	if (gd_spool_set_location(item, rest) < 0)
-		rec->trouble = -ENOMEM;
-}
-
-static void on_failed(struct recovery *rec, const char *id, const char *rest)
-{
-	struct gd_spool_item *item = gd_spool_find(rec->spool, id);
-	uint64_t attempts;
-	int64_t when;
-	if (!take_u64(&rest, &attempts) || !take_time(&rest, &when))
-		return;
-	rec->spool->failed_total++;
-	if (item == NULL)
-		return;
-	item->attempts = attempts < UINT32_MAX ? (unsigned)attempts : UINT32_MAX;
-	(void)snprintf(item->last_error, sizeof(item->last_error), "%.199s", rest);
-}
-
-static void on_dropped(struct recovery *rec, const char *id)
-{
-	struct gd_spool_item *item = gd_spool_find(rec->spool, id);
-	if (item == NULL)
-		return;
-	int r = push(&rec->dropped, &rec->n_dropped, 'D', item->name);
-	if (r < 0)
-		rec->trouble = r;
-	gd_spool_remove(rec->spool, item);
-}
-
-static void on_line(void *arg, const char *text)
-{
-	struct recovery *rec = arg;
-	char id[64];
-	if (text[1] != ' ')
-		return;
-	const char *p = text + 2;
-	if (text[0] == 'T') {
-		uint64_t uploaded;
-		uint64_t failed;
-		if (take_u64(&p, &uploaded) && take_u64(&p, &failed)) {
-			rec->spool->uploaded_total = uploaded;
-			rec->spool->failed_total = failed;
-		}
-		return;
-	}
-	if (!take_word(&p, id, sizeof(id)) || !gd_spool_is_id(id))
-		return;
-	switch (text[0]) {
-	case 'B':
-		on_begin(rec, id, p);
-		break;
-	case 'C':
-		on_commit(rec, id, p);
-		break;
-	case 'U':
-		on_uploaded(rec, id, p);
-		break;
-	case 'F':
-		on_failed(rec, id, p);
-		break;
-	case 'A':
-		gd_spool_remove_begun(rec->spool, id);
-		break;
-	case 'D':
-		on_dropped(rec, id);
-		break;
-	default: /* of a later version */
-		break;
-	}
 }
 
 /* --- the files ----------------------------------------------------------------------------- */
 
 static bool was_dropped(const struct recovery *rec, const char *name)
 {
-	for (size_t i = 0; i < rec->n_dropped; i++)
-		if (strcmp(rec->dropped[i] + 1, name) == 0)
+	for (size_t i = 0; i < rec->dropped.n; i++)
+		if (strcmp(rec->dropped.list[i], name) == 0)
 			return true;
 	return false;
 }
@@ -278,7 +104,7 @@ static int look_at(struct recovery *rec, bool in_done, const char *name, struct 
 			return gd_fail_errno(err, -errno, "%.200s", name);
 		return 0;
 	}
-	int r = push(&rec->orphans, &rec->n_orphans, in_done ? 'd' : 'r', name);
+	int r = gd_spool_names_add(&rec->orphans[in_done], name);
 	return r < 0 ? gd_fail_errno(err, r, "%.200s", name) : 0;
 }
 
@@ -363,14 +189,12 @@ static int examine(int dir_fd, const char *name, struct gd_spool_facts *facts, s
 }
 
 /* 0: adopted or put aside. */
-static int adopt(struct recovery *rec, const char *orphan, struct gd_error *err)
+static int adopt(struct recovery *rec, bool in_done, const char *name, struct gd_error *err)
 {
 	struct gd_spool *spool = rec->spool;
-	bool in_done = orphan[0] == 'd';
-	const char *name = orphan + 1;
 	int dir_fd = in_done ? spool->done_fd : spool->ready_fd;
 	struct gd_spool_facts facts;
-	struct stat st;
+	struct stat st = { 0 };
 	int r = examine(dir_fd, name, &facts, &st, err);
 	if (r < 0)
 		return r;
@@ -434,34 +258,36 @@ static int abort_begun(struct recovery *rec, struct gd_error *err)
 	return r;
 }
 
-/* The damaged journal stays for whoever wants to know; its good lines were used. */
-static int keep_damaged(struct recovery *rec, struct gd_error *err)
+static int adopt_all(struct recovery *rec, bool in_done, struct gd_error *err)
 {
-	char name[64];
-	(void)snprintf(name, sizeof(name), "journal.%" PRId64, gd_clock_now().realtime_ns);
-	if (linkat(rec->spool->dir_fd, "journal", rec->spool->quarantine_fd, name, 0) < 0)
-		return gd_fail_errno(err, -errno, "keeping the damaged journal");
-	rec->found.rebuilt = true;
-	return 0;
+	const struct gd_spool_names *orphans = &rec->orphans[in_done];
+	int r = 0;
+	for (size_t i = 0; i < orphans->n && r == 0; i++)
+		r = adopt(rec, in_done, orphans->list[i], err);
+	return r;
 }
 
-static int read_lines(struct recovery *rec, struct gd_error *err)
+static int read_journal(struct recovery *rec, struct gd_error *err)
 {
+	struct gd_spool *spool = rec->spool;
 	struct gd_journal_found found;
-	int r = gd_journal_open(rec->spool->dir_fd, "journal", on_line, rec,
-	                        &rec->spool->journal, &found, err);
+	char name[64];
+	int r = gd_spool_read_lines(spool, &rec->dropped, &found, err);
 	if (r < 0)
 		return r;
-	if (rec->trouble < 0)
-		return gd_fail_errno(err, rec->trouble, "journal");
 	rec->found.torn_tail = found.torn_tail;
-	return found.damaged ? keep_damaged(rec, err) : 0;
+	rec->found.rebuilt = found.damaged > 0;
+	if (found.damaged == 0)
+		return 0;
+	/* It stays for whoever wants to know; its good lines were used. */
+	(void)snprintf(name, sizeof(name), "journal.%" PRId64, gd_clock_now().realtime_ns);
+	return gd_journal_keep(&spool->journal, spool->quarantine_fd, name, err);
 }
 
 int gd_spool_recover(struct gd_spool *spool, struct gd_spool_recovery *ret, struct gd_error *err)
 {
 	GD_CLEANUP(recovery_deinit) struct recovery rec = { .spool = spool };
-	int r = read_lines(&rec, err);
+	int r = read_journal(&rec, err);
 	if (r < 0)
 		return r;
 	rec.here = calloc(spool->n_items + 1, sizeof(*rec.here));
@@ -472,8 +298,10 @@ int gd_spool_recover(struct gd_spool *spool, struct gd_spool_recovery *ret, stru
 		r = scan(&rec, false, err);
 	if (r == 0)
 		r = drop_lost(&rec, err);
-	for (size_t i = 0; i < rec.n_orphans && r == 0; i++)
-		r = adopt(&rec, rec.orphans[i], err);
+	if (r == 0)
+		r = adopt_all(&rec, true, err);
+	if (r == 0)
+		r = adopt_all(&rec, false, err);
 	if (r == 0)
 		r = abort_begun(&rec, err);
 	if (r == 0 && spool->journal.broken)

@@ -25,6 +25,29 @@ bool gd_spool_is_name(const char *name)
 	return n > 0 && n < 256 && name[0] != '.';
 }
 
+int gd_spool_names_add(struct gd_spool_names *names, const char *name)
+{
+	if (names->n >= GD_SPOOL_ITEMS_MAX)
+		return -E2BIG;
+	char **longer = realloc(names->list, (names->n + 1) * sizeof(*longer));
+	if (longer == NULL)
+		return -ENOMEM;
+	names->list = longer;
+	longer[names->n] = strdup(name);
+	if (longer[names->n] == NULL)
+		return -ENOMEM;
+	names->n++;
+	return 0;
+}
+
+void gd_spool_names_deinit(struct gd_spool_names *names)
+{
+	for (size_t i = 0; i < names->n; i++)
+		free(names->list[i]);
+	free(names->list);
+	*names = (struct gd_spool_names){ .n = 0 };
+}
+
 struct gd_spool_item *gd_spool_find(const struct gd_spool *spool, const char *id)
 {
 	for (size_t i = 0; i < spool->n_items; i++)
@@ -130,9 +153,8 @@ static void format(char text[GD_JOURNAL_TEXT_MAX + 1], const char *fmt, va_list 
 	memcpy(text, raw, sizeof(raw));
 }
 
-static void put(struct gd_buf *to, size_t *n, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-static void put(struct gd_buf *to, size_t *n, const char *fmt, ...)
+static void put(struct gd_buf *to, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void put(struct gd_buf *to, const char *fmt, ...)
 {
 	char text[GD_JOURNAL_TEXT_MAX + 1];
 	va_list args;
@@ -140,7 +162,6 @@ static void put(struct gd_buf *to, size_t *n, const char *fmt, ...)
 	format(text, fmt, args);
 	va_end(args);
 	gd_journal_put(to, text);
-	(*n)++;
 }
 
 #define COMMIT_FORMAT "C %s %s %" PRId64 " %" PRIu64 " %s %s"
@@ -151,23 +172,22 @@ static void put(struct gd_buf *to, size_t *n, const char *fmt, ...)
 int gd_spool_rewrite(struct gd_spool *spool, struct gd_error *err)
 {
 	GD_BUF struct gd_buf lines = GD_BUF_INIT(GD_JOURNAL_BYTES_MAX);
-	size_t n = 0;
 	for (size_t i = 0; i < spool->n_begun; i++)
-		put(&lines, &n, "B %s %s", spool->begun[i].id,
+		put(&lines, "B %s %s", spool->begun[i].id,
 		    gd_spool_class_names[spool->begun[i].class]);
 	for (size_t i = 0; i < spool->n_items; i++) {
 		const struct gd_spool_item *item = &spool->items[i];
-		put(&lines, &n, COMMIT_FORMAT, COMMIT_ARGS(item));
+		put(&lines, COMMIT_FORMAT, COMMIT_ARGS(item));
 		if (item->attempts > 0)
-			put(&lines, &n, "F %s %u %" PRId64 " %s", item->id, item->attempts,
+			put(&lines, "F %s %u %" PRId64 " %s", item->id, item->attempts,
 			    item->sealed_realtime_ns, item->last_error);
 		if (item->uploaded)
-			put(&lines, &n, "U %s %" PRId64 " %s", item->id, item->sealed_realtime_ns,
+			put(&lines, "U %s %" PRId64 " %s", item->id, item->sealed_realtime_ns,
 			    item->location != NULL ? item->location : "-");
 	}
 	/* Last: it overrides what counting the lines before gives. */
-	put(&lines, &n, "T %" PRIu64 " %" PRIu64, spool->uploaded_total, spool->failed_total);
-	return gd_journal_replace(&spool->journal, &lines, n, err);
+	put(&lines, "T %" PRIu64 " %" PRIu64, spool->uploaded_total, spool->failed_total);
+	return gd_journal_replace(&spool->journal, &lines, err);
 }
 
 /* Three lines are the most that an item needs; a few hundred lines are nobody's concern. */
@@ -179,13 +199,15 @@ static bool is_mostly_past(const struct gd_spool *spool)
 
 static int record(struct gd_spool *spool, const char *text, struct gd_error *err)
 {
+	GD_BUF struct gd_buf line = GD_BUF_INIT(GD_JOURNAL_TEXT_MAX + 32);
 	/* Written anew it contains what just happened in memory; the line as well does no harm. */
 	if (spool->journal.broken || is_mostly_past(spool)) {
 		int r = gd_spool_rewrite(spool, err);
 		if (r < 0 && spool->journal.broken)
 			return r;
 	}
-	return gd_journal_append(&spool->journal, text, err);
+	gd_journal_put(&line, text);
+	return gd_journal_append(&spool->journal, &line, true, err);
 }
 
 int gd_spool_record(struct gd_spool *spool, struct gd_error *err, const char *fmt, ...)

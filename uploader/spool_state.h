@@ -2,7 +2,7 @@
 /*
  * What the files spool*.c share: the spool in memory and how its journal is written.
  */
-#include "uploader/journal.h"
+#include "base/journal.h"
 #include "uploader/spool.h"
 
 #define GD_SPOOL_ITEMS_MAX 16384U
@@ -26,6 +26,14 @@ struct gd_spool {
 	uint64_t quarantined_bytes;
 	uint64_t uploaded_total, failed_total;
 };
+
+/* File names, in no order. */
+struct gd_spool_names {
+	char **list;
+	size_t n;
+};
+int gd_spool_names_add(struct gd_spool_names *names, const char *name); /* -ENOMEM, -E2BIG */
+void gd_spool_names_deinit(struct gd_spool_names *names);
 
 /* What an id and a file name may look like; everything that comes from outside passes by here. */
 bool gd_spool_is_id(const char *id);
@@ -51,6 +59,10 @@ int gd_spool_record_commit(struct gd_spool *spool, const struct gd_spool_item *i
                            struct gd_error *err);
 /* The journal as it follows from what is in memory. */
 int gd_spool_rewrite(struct gd_spool *spool, struct gd_error *err);
+
+/* Opens the journal and reads it into memory; what lines took out again goes to `dropped`. */
+int gd_spool_read_lines(struct gd_spool *spool, struct gd_spool_names *dropped,
+                        struct gd_journal_found *ret, struct gd_error *err);
 
 /* ready/ or done/ -> quarantine/, under a name that is free there. */
 int gd_spool_quarantine(struct gd_spool *spool, int from_fd, const char *name,
