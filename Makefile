@@ -271,6 +271,7 @@ agent := \
 	agent/watch_ports.c \
 	agent/watch_process.c \
 	agent/watch_psi.c \
+	agent/watch_trigger.c \
 	agent/watched.c \
 	agent/watcher.c \
 	agent/watching.c
@@ -327,6 +328,7 @@ tests := \
 	tests/test_agent_watch_facts.c \
 	tests/test_agent_watch_process.c \
 	tests/test_agent_watch_psi.c \
+	tests/test_agent_watch_trigger.c \
 	tests/test_agent_watched.c \
 	tests/test_agent_watcher.c \
 	tests/test_archive_archive.c \

@@ -21,6 +21,7 @@
 #include "agent/watch_wire.h"
 
 #define REVIEW_TICKS 30
+#define EARLY_NS 200000000 /* after a tick, until pressure may bring about another */
 #define FINDING_MAX_NS 20000000000
 #define FDS_PER_PROCESS 3
 #define FDS_OTHER 512 /* places of cgroups, /proc, the broker */
@@ -37,6 +38,8 @@ struct slot {
 struct loop {
 	const struct gd_watcher_options *options;
 	struct gd_watch_ask ask;
+	int triggers[GD_WATCH_TRIGGERS_MAX]; /* -1: it has ended */
+	size_t n_triggers;
 	int proc_fd;
 	pid_t own_pid, broker_pid;
 	unsigned needs;
@@ -434,22 +437,45 @@ static int begin(struct loop *w)
 	return 0;
 }
 
-/* Waits until `until_ns`, meanwhile for a runtime that was looked for. */
+/*
+ * Some have too much pressure: worth a sample now.  A trigger that is no more (POLLERR) is left alone.
+ */
+static bool is_pressing(struct loop *w, const struct pollfd *fds)
+{
+	bool pressing = false;
+	for (size_t i = 0; i < w->n_triggers; i++) {
+		pressing = pressing || (fds[i].revents & (POLLPRI | POLLERR)) == POLLPRI;
+		if ((fds[i].revents & POLLERR) != 0)
+			w->triggers[i] = -1;
+	}
+	return pressing;
+}
+
+/* Waits until `until_ns` or until the kernel tells of pressure, meanwhile for a runtime that was
+ * looked for. */
 static void wait_until(struct loop *w, int64_t until_ns)
 {
+	int64_t quiet_until_ns = gd_clock_monotonic_ns() + EARLY_NS;
 	for (;;) {
 		int64_t now_ns = gd_clock_monotonic_ns();
 		struct slot *slot = w->finding >= 0 ? w->slots[w->finding] : NULL;
-		struct pollfd fds[2] = {
+		struct pollfd fds[2 + GD_WATCH_TRIGGERS_MAX] = {
 			{ .fd = w->ask.fd, .events = POLLRDHUP },
 			{ .fd = slot != NULL ? slot->go.runtime_fd : -1, .events = POLLIN },
 		};
+		/* Just after a tick there is nothing new to see. */
+		bool listens = now_ns >= quiet_until_ns;
+		for (size_t i = 0; i < w->n_triggers; i++)
+			fds[2 + i] = (struct pollfd){ .fd = listens ? w->triggers[i] : -1,
+				                      .events = POLLPRI };
 		bool late = slot != NULL && now_ns - slot->go.asked_ns > FINDING_MAX_NS;
 		if (now_ns >= until_ns && !late)
 			return;
 		int64_t left_ns = now_ns < until_ns ? until_ns - now_ns : 0;
+		if (w->n_triggers > 0 && !listens && quiet_until_ns - now_ns < left_ns)
+			left_ns = quiet_until_ns - now_ns;
 		struct timespec left = { left_ns / 1000000000, left_ns % 1000000000 };
-		int r = ppoll(fds, 2, &left, NULL);
+		int r = ppoll(fds, 2 + w->n_triggers, &left, NULL);
 		w->lost = w->lost || (r > 0 && fds[0].revents != 0);
 		if (w->lost)
 			return;
@@ -458,6 +484,8 @@ static void wait_until(struct loop *w, int64_t until_ns)
 			w->finding = -1;
 			want_runtimes(w);
 		}
+		if (r > 0 && is_pressing(w, fds + 2))
+			return;
 	}
 }
 
@@ -469,17 +497,20 @@ int gd_watch_loop_run(void *arg)
 		return 1;
 	*w = (struct loop){ .options = start->options, .ask = { .fd = start->fd },
 		            .own_pid = getpid(), .broker_pid = getppid(),
-		            .first = true, .finding = -1 };
+		            .first = true, .finding = -1,
+		            .n_triggers = start->n_triggers };
+	memcpy(w->triggers, start->triggers, sizeof(w->triggers));
 	if (begin(w) < 0)
 		return 1;
 	int64_t interval_ns = (int64_t)w->options->interval_ns;
 	int64_t next_ns = gd_clock_monotonic_ns();
 	while (!w->lost) {
 		tick(w);
-		/* What was slept through or took too long is skipped, never made up for. */
+		/* What was slept through or took too long is skipped, never made up for.  A tick that
+		 * pressure brought about moves no other. */
 		int64_t late_ns = gd_clock_monotonic_ns() - next_ns;
-		int64_t steps = late_ns / interval_ns + 1;
-		w->missed += (unsigned)(steps - 1);
+		int64_t steps = late_ns < 0 ? 0 : late_ns / interval_ns + 1;
+		w->missed += steps > 1 ? (unsigned)(steps - 1) : 0;
 		next_ns += steps * interval_ns;
 		wait_until(w, next_ns);
 	}

@@ -1,6 +1,7 @@
 #include "agent/watch_psi.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -57,9 +58,14 @@ void gd_watch_psi_parse(const char *text, uint64_t *some_us, uint64_t *full_us)
 
 void gd_watch_psi_read(struct gd_watch_psi *psi, int64_t monotonic_ns)
 {
+	/* One that came too soon after another is the first to go: the ring holds its window. */
 	unsigned last = (psi->next + GD_WATCH_PSI_READINGS - 1) % GD_WATCH_PSI_READINGS;
-	if (psi->n > 0 && monotonic_ns - psi->ring[last].at_ns < SPACING_NS)
-		return;
+	unsigned other = (psi->next + GD_WATCH_PSI_READINGS - 2) % GD_WATCH_PSI_READINGS;
+	bool too_soon = psi->n > 1 && psi->ring[last].at_ns - psi->ring[other].at_ns < SPACING_NS;
+	if (too_soon) {
+		psi->next = last;
+		psi->n--;
+	}
 	struct gd_watch_psi_reading *to = &psi->ring[psi->next];
 	to->at_ns = monotonic_ns;
 	for (int i = 0; i < GD_WATCH_PSI_KINDS; i++) {

@@ -30,7 +30,7 @@ struct gd_watch_psi {
 int gd_watch_psi_open(int dir_fd, const char *suffix, struct gd_watch_psi *ret);
 void gd_watch_psi_close(struct gd_watch_psi *psi);
 
-/* Reads it; more often than once a second is once a second. */
+/* Reads it.  Of readings more often than once a second only the newest is kept. */
 void gd_watch_psi_read(struct gd_watch_psi *psi, int64_t monotonic_ns);
 
 /* Fills the six metrics; they stay as they are where there is nothing to compare with. */

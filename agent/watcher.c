@@ -430,9 +430,13 @@ int gd_watcher_start(const struct gd_watcher_options *options, struct gd_watcher
 		(void)close(pair[1]);
 		return r;
 	}
-	struct gd_watch_start start = { &w->options, pair[1] };
-	r = gd_role_fork(GD_ROLE_WATCHER, &pair[1], 1, gd_watch_loop_run, &start, &w->pid,
-	                 &w->pid_fd, err);
+	struct gd_watch_start start = { .options = &w->options, .fd = pair[1] };
+	start.n_triggers = gd_watch_triggers_open(options->policy, w->options.proc, start.triggers);
+	int keep[1 + GD_WATCH_TRIGGERS_MAX] = { pair[1] };
+	memcpy(keep + 1, start.triggers, start.n_triggers * sizeof(*keep));
+	r = gd_role_fork(GD_ROLE_WATCHER, keep, 1 + start.n_triggers, gd_watch_loop_run, &start,
+	                 &w->pid, &w->pid_fd, err);
+	gd_watch_triggers_close(start.triggers, start.n_triggers);
 	(void)close(pair[1]);
 	if (r < 0) {
 		release(w);
