@@ -58,7 +58,9 @@ static void check_at_rest(struct go_target *go)
 		GD_SCHEDULER struct gd_scheduler s = { 0 };
 		go_assert_ok(go, gd_scheduler_read(runtime, &s, &err), &err);
 		read_all(go, &at, &g);
-		if (i < 400 && (g.goroutines != s.goroutines || g.latency.total != s.latency.total)) {
+		go_assert_ok(go, gd_stats_read(runtime, &stats, &err), &err);
+		if (i < 400 && (g.goroutines != s.goroutines || g.latency.total != s.latency.total ||
+		                g.heap_live != stats.pacer.heap_live)) {
 			(void)nanosleep(&wait, NULL);
 			continue;
 		}
@@ -71,7 +73,6 @@ static void check_at_rest(struct go_target *go)
 		               go->version.minor >= 22 ? &s.stw_total_gc : &s.gc_pauses);
 		break;
 	}
-	go_assert_ok(go, gd_stats_read(runtime, &stats, &err), &err);
 	assert_int_equal(g.num_gc, stats.num_gc);
 	assert_true(g.num_gc > 0 && g.gc_cpu_ns > 0);
 	assert_int_equal(g.heap_goal, stats.heap_goal);
