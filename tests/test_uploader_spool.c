@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -221,6 +222,32 @@ static void begun_and_never_sealed_is_aborted(void **state)
 	assert_ok(gd_spool_abort(spool, "y", "no\nspace", &err), &err);
 	gd_spool_close(spool);
 	assert_int_equal(reopen("").aborted, 1);
+}
+
+/* Its file's time is of a clock that ticks: within a tick it would stand before what came before it. */
+static void an_adopted_one_stays_behind_what_was_committed_before_it(void **state)
+{
+	(void)state;
+	struct gd_error err = { 0 };
+	for (unsigned i = 0; i < 40; i += 2) {
+		struct gd_spool_recovery recovery;
+		struct spool_sealed sealed;
+		char id[16];
+		struct gd_spool *spool = spool_open(NULL);
+		(void)snprintf(id, sizeof(id), "k%03u", i);
+		spool_add(spool, id, GD_SPOOL_ALERT, 100);
+		(void)snprintf(id, sizeof(id), "k%03u", i + 1);
+		assert_ok(gd_spool_begin(spool, id, GD_SPOOL_ALERT, &err), &err);
+		assert_ok(spool_seal(gd_spool_ready(spool), id, "rule", 100, &sealed, &err), &err);
+		gd_spool_close(spool); /* as if killed before the commit */
+		spool = spool_open(&recovery);
+		assert_int_equal(recovery.adopted, 1);
+		const struct gd_spool_item *items;
+		assert_int_equal(gd_spool_items(spool, &items), i + 2);
+		for (unsigned at = 0; at < i + 2; at++)
+			assert_int_equal(strtoul(items[at].id + 1, NULL, 10), at);
+		gd_spool_close(spool);
+	}
 }
 
 static void sealed_without_a_line_is_verified_and_adopted(void **state)
@@ -450,6 +477,7 @@ int main(void)
 		test_case(a_spool_of_somebody_else_is_refused),
 		test_case(one_process_at_a_time),
 		test_case(begun_and_never_sealed_is_aborted),
+		test_case(an_adopted_one_stays_behind_what_was_committed_before_it),
 		test_case(sealed_without_a_line_is_verified_and_adopted),
 		test_case(what_does_not_verify_goes_into_quarantine),
 		test_case(uploaded_but_not_moved_is_moved),

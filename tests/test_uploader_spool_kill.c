@@ -22,13 +22,8 @@
 #define KILLS 300
 #define CAPTURES_MAX 20000
 #define KEPT 10
-/*
- * One that was adopted has its file's time, by the kernel's coarse clock: up to a tick (10 ms) early, so
- * that neighbours which were sealed within it may count as newer and it be old before its turn.
- */
-#define NEIGHBOURS 8
 
-enum told { NOTHING, BEGUN, COMMITTED, UPLOADING, UPLOADED, UPLOADED_ADOPTED };
+enum told { NOTHING, BEGUN, COMMITTED, UPLOADING, UPLOADED };
 
 struct shared {
 	atomic_uint n; /* captures so far */
@@ -80,11 +75,10 @@ static int upload(struct gd_spool *spool, struct gd_error *err)
 		}
 		unsigned char told = COMMITTED;
 		/* One that was adopted is uploaded as well, without ever having been told of. */
-		bool adopted = !atomic_compare_exchange_strong(&shared->told[i], &told, UPLOADING) &&
-		               told != UPLOADING;
+		(void)atomic_compare_exchange_strong(&shared->told[i], &told, UPLOADING);
 		r = gd_spool_uploaded(spool, item.id, "s3://b/x", err);
 		if (r == 0)
-			atomic_store(&shared->told[i], adopted ? UPLOADED_ADOPTED : UPLOADED);
+			atomic_store(&shared->told[i], UPLOADED);
 	}
 	return r;
 }
@@ -161,12 +155,11 @@ static void look(struct found *found)
 		unsigned char told = atomic_load(&shared->told[i]);
 		const struct gd_spool_item *item = spool_item(spool, id);
 		uploaded += item != NULL && item->uploaded;
-		unsigned kept = told == UPLOADED_ADOPTED ? KEPT - NEIGHBOURS : KEPT;
-		if (item != NULL && told >= UPLOADED && !item->uploaded)
+		if (item != NULL && told == UPLOADED && !item->uploaded)
 			found->lost++; /* it would be uploaded again for ever */
 		/* Killed in the call, it may have been done: then it may be old by now. */
 		if (item == NULL &&
-		    (told == COMMITTED || (told >= UPLOADING && uploaded < kept)))
+		    (told == COMMITTED || (told >= UPLOADING && uploaded < KEPT)))
 			found->lost++;
 	}
 	gd_spool_close(spool);

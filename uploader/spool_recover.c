@@ -188,6 +188,18 @@ static int examine(int dir_fd, const char *name, struct gd_spool_facts *facts, s
 	return 0;
 }
 
+/*
+ * When it was sealed: its file's time, by the kernel's coarse clock up to a tick early.  One that was
+ * begun by us came after all that are committed, as captures come one at a time, and stays behind them.
+ */
+static int64_t sealed_at(const struct gd_spool *spool, const struct stat *st, bool begun)
+{
+	int64_t file_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+	int64_t newest_ns = spool->n_items > 0 ? spool->items[spool->n_items - 1].sealed_realtime_ns
+	                                       : 0;
+	return begun && newest_ns > file_ns ? newest_ns : file_ns;
+}
+
 /* 0: adopted or put aside. */
 static int adopt(struct recovery *rec, bool in_done, const char *name, struct gd_error *err)
 {
@@ -206,7 +218,7 @@ static int adopt(struct recovery *rec, bool in_done, const char *name, struct gd
 		.bytes = (uint64_t)st.st_size,
 		.class = begun != NULL ? begun->class : gd_spool_class_of(facts.trigger),
 		.uploaded = in_done,
-		.sealed_realtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
+		.sealed_realtime_ns = sealed_at(spool, &st, begun != NULL),
 	};
 	(void)snprintf(item.id, sizeof(item.id), "%s", facts.id);
 	(void)snprintf(item.name, sizeof(item.name), "%s", name);
