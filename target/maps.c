@@ -121,6 +121,23 @@ static size_t count_lines(const char *text, size_t len)
 	return n;
 }
 
+/*
+ * The kernel lists a mapping, lets go of the lock and goes on at its end, with the mapping that lies
+ * there by then.  One that grew meanwhile (a Go heap does) has swallowed what was listed already, so
+ * it counts from there on.  What ends there too cannot come next.
+ */
+static bool follows(struct gd_map *map, uint64_t listed_until)
+{
+	if (map->end <= listed_until)
+		return false;
+	if (map->start < listed_until) {
+		if (map->inode != 0)
+			map->offset += listed_until - map->start;
+		map->start = listed_until;
+	}
+	return true;
+}
+
 int gd_maps_parse(const char *text, size_t len, struct gd_maps *ret, struct gd_error *err)
 {
 	size_t n = len > 0 ? count_lines(text, len) : 0;
@@ -143,9 +160,8 @@ int gd_maps_parse(const char *text, size_t len, struct gd_maps *ret, struct gd_e
 		struct line line = { .p = p, .end = newline != NULL ? newline : text + len };
 		if (!parse_line(&line, &list[i], &next_path))
 			return gd_fail(err, -EBADMSG, "maps: line %zu makes no sense", i + 1);
-		/* The kernel promises ascending order, and gd_maps_find needs it. */
-		if (i > 0 && list[i].start < list[i - 1].end)
-			return gd_fail(err, -EBADMSG, "maps: line %zu overlaps the one before",
+		if (i > 0 && !follows(&list[i], list[i - 1].end))
+			return gd_fail(err, -EBADMSG, "maps: line %zu lies before the one before",
 			               i + 1);
 		p = newline != NULL ? newline + 1 : text + len;
 	}

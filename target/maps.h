@@ -29,7 +29,10 @@ struct gd_maps {
 	char *paths; /* backs list[].path */
 };
 
-/* Parses the text of a maps file; foreign bytes.  -EBADMSG names the line. */
+/*
+ * Parses the text of a maps file; foreign bytes.  -EBADMSG names the line.  Mappings never overlap
+ * in the result, although those of a process that maps while it is read do in the text.
+ */
 int gd_maps_parse(const char *text, size_t len, struct gd_maps *ret, struct gd_error *err);
 void gd_maps_deinit(struct gd_maps *maps);
 #define GD_MAPS __attribute__((cleanup(gd_maps_deinit)))

@@ -1,6 +1,7 @@
 #include "tests/test.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,8 +123,59 @@ static void mappings_out_of_order_are_refused(void **state)
 	(void)state;
 	struct gd_maps maps;
 	struct gd_error err = { 0 };
-	static const char text[] = "1000-3000 r--p 0 0:0 0\n2000-4000 r--p 0 0:0 0\n";
+	static const char text[] = "1000-3000 r--p 0 0:0 0\n2000-3000 r--p 0 0:0 0\n";
 	assert_fails(gd_maps_parse(text, strlen(text), &maps, &err), -EBADMSG, &err);
+}
+
+static void a_mapping_that_grew_while_it_was_listed_counts_once(void **state)
+{
+	(void)state;
+	GD_MAPS struct gd_maps maps = { 0 };
+	parse("1000-3000 rw-p 00000000 00:00 0\n"
+	      "1000-8000 rw-p 00000000 00:00 0\n"
+	      "9000-a000 r--p 00002000 08:02 7  /a\n"
+	      "9000-c000 r--p 00002000 08:02 7  /a\n", &maps);
+	assert_int_equal(maps.n, 4);
+	assert_int_equal(maps.list[1].start, 0x3000);
+	assert_int_equal(maps.list[1].end, 0x8000);
+	assert_int_equal(maps.list[1].offset, 0);
+	assert_int_equal(maps.list[3].start, 0xa000);
+	assert_int_equal(maps.list[3].offset, 0x3000);
+}
+
+static void *grow_and_shrink(void *arg)
+{
+	enum { STEP = 1 << 20, STEPS = 64 };
+	const bool *stop = arg;
+	while (!__atomic_load_n(stop, __ATOMIC_RELAXED)) {
+		char *p = mmap(NULL, STEP * STEPS, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		for (size_t i = 0; i < STEPS && p != MAP_FAILED; i++)
+			(void)mprotect(p + i * STEP, STEP, PROT_READ | PROT_WRITE);
+		if (p != MAP_FAILED)
+			(void)munmap(p, STEP * STEPS);
+	}
+	return NULL;
+}
+
+/* As a Go heap grows.  Of 20,000 readings here 238 had lines that overlap. */
+static void a_process_that_maps_all_the_time_has_readable_maps(void **state)
+{
+	(void)state;
+	struct gd_error err = { 0 };
+	pthread_t thread;
+	bool stop = false;
+	int r = 0;
+	assert_int_equal(pthread_create(&thread, NULL, grow_and_shrink, &stop), 0);
+	for (unsigned i = 0; i < 2000 && r == 0; i++) {
+		GD_BUF struct gd_buf text = GD_BUF_INIT(1 << 20);
+		GD_MAPS struct gd_maps maps = { 0 };
+		r = gd_io_read_file_at(-1, "/proc/self/maps", &text, &err) < 0
+		            ? err.code
+		            : gd_maps_parse(text.data, text.len, &maps, &err);
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	(void)pthread_join(thread, NULL);
+	assert_ok(r, &err);
 }
 
 static void more_mappings_than_the_cap_are_refused_without_memory(void **state)
@@ -170,6 +222,8 @@ int main(void)
 		test_case(no_text_is_no_mappings),
 		test_case(nonsense_names_its_line_and_leaves_the_result_alone),
 		test_case(mappings_out_of_order_are_refused),
+		test_case(a_mapping_that_grew_while_it_was_listed_counts_once),
+		test_case(a_process_that_maps_all_the_time_has_readable_maps),
 		test_case(more_mappings_than_the_cap_are_refused_without_memory),
 		test_case(our_own_maps_hold_what_we_mapped),
 	};
