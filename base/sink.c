@@ -38,6 +38,8 @@ int gd_sink_put(struct gd_sink *sink, const struct gd_artifact *artifact, const 
                 size_t n, const struct gd_outcome *outcome, struct gd_error *err)
 {
 	struct gd_stream *stream;
+	if (sink->put != NULL && !artifact->compress)
+		return sink->put(sink, artifact, bytes, n, outcome, err);
 	int r = sink->open(sink, artifact, &stream, err);
 	if (r < 0)
 		return r;

@@ -59,8 +59,11 @@ struct gd_sink {
 	/* Records an artifact that has no bytes (skipped or failed before the first byte). */
 	int (*absent)(struct gd_sink *sink, const struct gd_artifact *artifact,
 	              const struct gd_outcome *outcome, struct gd_error *err);
+	/* NULL, or what gd_sink_put does with an artifact that is not to be compressed, without a copy. */
+	int (*put)(struct gd_sink *sink, const struct gd_artifact *artifact, const void *bytes,
+	           size_t n, const struct gd_outcome *outcome, struct gd_error *err);
 };
 
-/* A whole small artifact in one call. */
+/* A whole artifact in one call. */
 int gd_sink_put(struct gd_sink *sink, const struct gd_artifact *artifact, const void *bytes,
                 size_t n, const struct gd_outcome *outcome, struct gd_error *err);

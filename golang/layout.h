@@ -169,7 +169,9 @@
 	X(sched_sudoglock, "schedt", "sudoglock")                                                  \
 	X(sched_procresizetime, "schedt", "procresizetime")                                        \
 	X(sched_totaltime, "schedt", "totaltime")                                                  \
-	X(mstats_last_gc_nanotime, "mstats", "last_gc_nanotime")
+	X(mstats_last_gc_nanotime, "mstats", "last_gc_nanotime")                                   \
+	X(mspan_spanclass, "mspan", "spanclass")                                                   \
+	X(mspan_state, "mspan", "state")
 
 #define GD_ABSENT (-1)
 

@@ -157,6 +157,8 @@ static const struct gd_layout layout_rows[] = {
 		.sched_procresizetime = 288,
 		.sched_totaltime = 296,
 		.mstats_last_gc_nanotime = 5944,
+		.mspan_spanclass = 98,
+		.mspan_state = 99,
 	},
 	{ /* since 1.18.4 */
 		.g_size = 392,
@@ -311,6 +313,8 @@ static const struct gd_layout layout_rows[] = {
 		.sched_procresizetime = 288,
 		.sched_totaltime = 296,
 		.mstats_last_gc_nanotime = 5944,
+		.mspan_spanclass = 98,
+		.mspan_state = 99,
 	},
 	{ /* since 1.18.9 */
 		.g_size = 392,
@@ -465,6 +469,8 @@ static const struct gd_layout layout_rows[] = {
 		.sched_procresizetime = 288,
 		.sched_totaltime = 296,
 		.mstats_last_gc_nanotime = 5944,
+		.mspan_spanclass = 98,
+		.mspan_state = 99,
 	},
 	{ /* since 1.19 */
 		.g_size = 392,
@@ -619,6 +625,8 @@ static const struct gd_layout layout_rows[] = {
 		.sched_procresizetime = 288,
 		.sched_totaltime = 296,
 		.mstats_last_gc_nanotime = 7720,
+		.mspan_spanclass = 98,
+		.mspan_state = 99,
 	},
 	{ /* since 1.19.4 */
 		.g_size = 392,
@@ -773,6 +781,8 @@ static const struct gd_layout layout_rows[] = {
 		.sched_procresizetime = 288,
 		.sched_totaltime = 296,
 		.mstats_last_gc_nanotime = 7720,
+		.mspan_spanclass = 98,
+		.mspan_state = 99,
 	},
 	{ /* since 1.20 */
 		.g_size = 392,
@@ -927,6 +937,8 @@ static const struct gd_layout layout_rows[] = {
 		.sched_procresizetime = 296,
 		.sched_totaltime = 304,
 		.mstats_last_gc_nanotime = 7720,
+		.mspan_spanclass = 98,
+		.mspan_state = 99,
 	},
 	{ /* since 1.21.0 */
 		.g_size = 408,
@@ -1081,6 +1093,8 @@ static const struct gd_layout layout_rows[] = {
 		.sched_procresizetime = 296,
 		.sched_totaltime = 304,
 		.mstats_last_gc_nanotime = 7720,
+		.mspan_spanclass = 106,
+		.mspan_state = 107,
 	},
 	{ /* since 1.22.0 */
 		.g_size = 424,
@@ -1235,6 +1249,8 @@ static const struct gd_layout layout_rows[] = {
 		.sched_procresizetime = 296,
 		.sched_totaltime = 304,
 		.mstats_last_gc_nanotime = 7720,
+		.mspan_spanclass = 98,
+		.mspan_state = 99,
 	},
 	{ /* since 1.23.0 */
 		.g_size = 432,
@@ -1389,6 +1405,8 @@ static const struct gd_layout layout_rows[] = {
 		.sched_procresizetime = 296,
 		.sched_totaltime = 304,
 		.mstats_last_gc_nanotime = 7720,
+		.mspan_spanclass = 98,
+		.mspan_state = 99,
 	},
 	{ /* since 1.23.12 */
 		.g_size = 432,
@@ -1543,6 +1561,8 @@ static const struct gd_layout layout_rows[] = {
 		.sched_procresizetime = 296,
 		.sched_totaltime = 304,
 		.mstats_last_gc_nanotime = 7720,
+		.mspan_spanclass = 98,
+		.mspan_state = 99,
 	},
 	{ /* since 1.24.0 */
 		.g_size = 440,
@@ -1697,6 +1717,8 @@ static const struct gd_layout layout_rows[] = {
 		.sched_procresizetime = 296,
 		.sched_totaltime = 304,
 		.mstats_last_gc_nanotime = 7720,
+		.mspan_spanclass = 98,
+		.mspan_state = 99,
 	},
 	{ /* since 1.24.6 */
 		.g_size = 440,
@@ -1851,6 +1873,8 @@ static const struct gd_layout layout_rows[] = {
 		.sched_procresizetime = 296,
 		.sched_totaltime = 304,
 		.mstats_last_gc_nanotime = 7720,
+		.mspan_spanclass = 98,
+		.mspan_state = 99,
 	},
 	{ /* since 1.25.0 */
 		.g_size = 440,
@@ -2005,6 +2029,8 @@ static const struct gd_layout layout_rows[] = {
 		.sched_procresizetime = 312,
 		.sched_totaltime = 320,
 		.mstats_last_gc_nanotime = 7696,
+		.mspan_spanclass = 98,
+		.mspan_state = 99,
 	},
 	{ /* since 1.26.0 */
 		.g_size = 456,
@@ -2159,6 +2185,8 @@ static const struct gd_layout layout_rows[] = {
 		.sched_procresizetime = 328,
 		.sched_totaltime = 336,
 		.mstats_last_gc_nanotime = 7696,
+		.mspan_spanclass = 98,
+		.mspan_state = 99,
 	},
 	{ /* since 1.27.0 */
 		.g_size = 456,
@@ -2313,6 +2341,8 @@ static const struct gd_layout layout_rows[] = {
 		.sched_procresizetime = 328,
 		.sched_totaltime = 336,
 		.mstats_last_gc_nanotime = 7696,
+		.mspan_spanclass = 98,
+		.mspan_state = 99,
 	},
 };
 

@@ -9,15 +9,12 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/range.h"
 #include "golang/pclntab.h"
 #include "target/maps.h"
 #include "target/memory.h"
 
 #define GD_MODULES_MAX 32
-
-struct gd_range {
-	uint64_t start, end; /* end exclusive */
-};
 
 struct gd_module {
 	uint64_t addr;      /* of the moduledata record */
