@@ -16,9 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "archive/digest.h"
 #include "archive/documents.h"
 #include "archive/layout.h"
 #include "archive/output.h"
+#include "archive/pack.h"
 #include "archive/staging.h"
 #include "archive/tarfile.h"
 #include "base/clock.h"
@@ -37,6 +39,7 @@ struct gd_archive {
 	struct gd_sink sink;
 	struct gd_output output;
 	struct gd_tarfile_writer *tar;
+	struct gd_digest *digest; /* made when first needed */
 	struct gd_error failure; /* the first one; sticky */
 	struct gd_artifact_row *rows;
 	size_t n_rows, cap_rows;
@@ -239,7 +242,9 @@ static int on_open(struct gd_sink *sink, const struct gd_artifact *artifact,
 	s->archive = a;
 	s->next = a->open;
 	a->open = s;
-	r = gd_staging_begin(s->staging, &a->output, artifact->compress != 0, err);
+	bool pack = strcmp(artifact->media_type, GD_PACK_MEDIA_TYPE) == 0;
+	r = gd_staging_begin(s->staging, &a->output, artifact->compress != 0,
+	                     pack ? GD_STAGING_LARGE_BYTES : GD_STAGING_MEMORY_BYTES, err);
 	if (r < 0) {
 		end_stream(s);
 		return r;
@@ -262,6 +267,56 @@ static int on_absent(struct gd_sink *sink, const struct gd_artifact *artifact,
 		return r;
 	row.outcome = *outcome;
 	row.ended_ns = row.started_ns;
+	a->rows[a->n_rows++] = row;
+	return 0;
+}
+
+/* The bytes as they are, from where they lie: nothing is staged. */
+static int append_bytes(struct gd_archive *a, struct gd_artifact_row *row, const void *bytes,
+                        size_t n, struct gd_error *err)
+{
+	char hex[GD_DIGEST_HEX];
+	char path[GD_DOCUMENTS_PATH];
+	int r = a->digest == NULL ? gd_digest_create(&a->digest, err) : 0;
+	if (r == 0)
+		r = gd_digest_begin(a->digest, err);
+	if (r == 0)
+		r = gd_digest_update(a->digest, bytes, n, err);
+	if (r == 0)
+		r = gd_digest_end(a->digest, hex, err);
+	if (r < 0)
+		return r;
+	row->bytes = row->stored_bytes = n;
+	gd_layout_digest(row->digest, hex);
+	if (stored_already(a, row->digest))
+		return 0;
+	gd_documents_path(path, hex);
+	r = gd_tarfile_begin(a->tar, path, n, row->name, row->collector, err);
+	return r < 0 ? r : gd_tarfile_data(a->tar, bytes, n, err);
+}
+
+static int on_put(struct gd_sink *sink, const struct gd_artifact *artifact, const void *bytes,
+                  size_t n, const struct gd_outcome *outcome, struct gd_error *err)
+{
+	struct gd_archive *a = archive_of(sink);
+	struct gd_artifact_row row = { 0 };
+	struct gd_error why = { 0 };
+	if (outcome->grade > GD_GRADE_PARTIAL)
+		return on_absent(sink, artifact, outcome, err);
+	int r = broken(a, err);
+	if (r == 0)
+		r = start_row(a, artifact, &row, err);
+	if (r < 0)
+		return r;
+	r = reserve_row(a, &why);
+	if (r == 0)
+		r = append_bytes(a, &row, bytes, n, &why);
+	if (r < 0) {
+		gd_artifact_row_deinit(&row);
+		return stick(a, r, &why, err);
+	}
+	row.outcome = *outcome;
+	row.ended_ns = gd_clock_monotonic_ns();
 	a->rows[a->n_rows++] = row;
 	return 0;
 }
@@ -292,7 +347,7 @@ int gd_archive_create_on(struct gd_output *output, const char *plan_json, size_t
 		gd_output_deinit(output);
 		return gd_fail_errno(err, -ENOMEM, "archive");
 	}
-	a->sink = (struct gd_sink){ .open = on_open, .absent = on_absent };
+	a->sink = (struct gd_sink){ .open = on_open, .absent = on_absent, .put = on_put };
 	a->output = *output;
 	*output = GD_OUTPUT_INIT;
 	int r = begin(a, plan_json, plan_len, err);
@@ -340,6 +395,7 @@ void gd_archive_abandon(struct gd_archive *a)
 		gd_artifact_row_deinit(&a->rows[i]);
 	free(a->rows);
 	gd_tarfile_abandon(a->tar);
+	gd_digest_destroy(a->digest);
 	gd_output_deinit(&a->output);
 	free(a);
 }

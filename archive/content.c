@@ -7,6 +7,7 @@
 #include <sys/types.h>
 #include <zstd.h>
 
+#include "archive/pack.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 
@@ -120,5 +121,8 @@ uint64_t gd_content_limit(uint64_t claimed, uint64_t stored_bytes, bool zstd)
 bool gd_content_is_zstd(const char *media_type)
 {
 	size_t n = strlen(media_type);
+	/* A pack is taken apart frame by frame, some of which need the base capture to do so. */
+	if (strcmp(media_type, GD_PACK_MEDIA_TYPE) == 0)
+		return false;
 	return n >= 5 && strcmp(media_type + n - 5, "+zstd") == 0;
 }

@@ -37,5 +37,5 @@ uint64_t gd_content_limit(uint64_t claimed, uint64_t stored_bytes, bool zstd);
 /* Runs over all stored bytes; a negative answer of `piece` stops it and is returned. */
 int gd_content_run(struct gd_content *content, struct gd_error *err);
 
-/* Does a media type say that the bytes are zstd? */
+/* Does a media type say that the bytes are zstd?  Packs are, but handed out as they are. */
 bool gd_content_is_zstd(const char *media_type);

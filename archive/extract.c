@@ -97,8 +97,8 @@ int gd_extract_room(int dir_fd, uint64_t bytes, struct gd_error *err)
 	struct statvfs fs;
 	char needed[GD_UNITS_TEXT];
 	char room[GD_UNITS_TEXT];
-	if (fstatvfs(dir_fd, &fs) < 0)
-		return 0; /* it will be seen when writing */
+	if (fstatvfs(dir_fd, &fs) < 0 || fs.f_blocks == 0)
+		return 0; /* it does not say: it will be seen when writing */
 	uint64_t have = (uint64_t)fs.f_bavail * fs.f_frsize;
 	if (bytes <= have)
 		return 0;

@@ -18,7 +18,7 @@ int gd_extract_below(const struct gd_reader *reader, const struct gd_artifact_ro
 int gd_extract_to(const struct gd_reader *reader, const struct gd_artifact_row *row, int fd,
                   struct gd_error *err);
 
-/* -ENOSPC when the file system of dir_fd cannot hold `bytes` more. */
+/* -ENOSPC when the file system of dir_fd (or of a file) cannot hold `bytes` more. */
 int gd_extract_room(int dir_fd, uint64_t bytes, struct gd_error *err);
 
 /*

@@ -59,6 +59,9 @@ struct gd_reader {
 	struct gd_error trouble; /* the first thing that was unreadable; code 0 when nothing */
 };
 
+/* Libraries open files when they are used first: for whoever reads archives in a jail, before it. */
+void gd_reader_prepare(void);
+
 /* -EBADMSG when it is no tar of ours at all; a truncated one opens (see the flags). */
 int gd_reader_open(const char *path, struct gd_reader *ret, struct gd_error *err);
 /* The same on a descriptor, which is taken over, also on failure. */

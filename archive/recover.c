@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "archive/digest.h"
+#include "archive/pack.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 
@@ -24,6 +25,11 @@ static bool starts_like_zstd(const struct gd_reader *reader, const struct gd_blo
 	       memcmp(start, magic, sizeof(magic)) == 0;
 }
 
+static bool is_pack(const char *name)
+{
+	return strncmp(name, "core/pack-", 10) == 0;
+}
+
 static const char *type_of(const char *name)
 {
 	static const struct {
@@ -37,6 +43,8 @@ static const char *type_of(const char *name)
 		{ ".folded", "text/plain" },
 	};
 	size_t n = strlen(name);
+	if (is_pack(name))
+		return GD_PACK_MEDIA_TYPE;
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
 		size_t k = strlen(types[i].ending);
 		if (n >= k && strcmp(name + n - k, types[i].ending) == 0)
@@ -50,11 +58,11 @@ static const char *type_of(const char *name)
 static int fill_row(const struct gd_reader *reader, const struct gd_blob *blob, bool unique,
                     struct gd_artifact_row *row, struct gd_error *err)
 {
-	bool zstd = starts_like_zstd(reader, blob);
 	char name[64];
 	/* A name that was never written down, or that two blobs claim. */
 	(void)snprintf(name, sizeof(name), "blob-%.16s", blob->hex);
 	const char *title = blob->title[0] != '\0' && unique ? blob->title : name;
+	bool zstd = !is_pack(title) && starts_like_zstd(reader, blob);
 	char type[128];
 	(void)snprintf(type, sizeof(type), "%s%s", type_of(title), zstd ? "+zstd" : "");
 	int r = gd_artifact_row_init(row, title, type, blob->collector, err);

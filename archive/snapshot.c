@@ -108,6 +108,8 @@ static void put_steps(struct gd_json *j, const struct gd_snapshot *s)
 		put_outcome(j, &step->outcome);
 		gd_json_u64(j, "torn_reads", step->torn_reads);
 		gd_json_u64(j, "torn_repeated", step->torn_repeated);
+		if (step->pause_ns != 0)
+			gd_json_i64(j, "pause_ns", step->pause_ns);
 		gd_json_object_end(j);
 	}
 	gd_json_array_end(j);
@@ -134,6 +136,34 @@ static void put_artifacts(struct gd_json *j, const struct gd_snapshot *s)
 		gd_json_object_end(j);
 	}
 	gd_json_array_end(j);
+}
+
+static void put_frozen(struct gd_json *j, const struct gd_frozen *f)
+{
+	if (f->method[0] == '\0')
+		return;
+	gd_json_object(j, "freeze");
+	gd_json_string(j, "method", f->method);
+	gd_json_i64(j, "instant_ns", f->instant_ns);
+	gd_json_i64(j, "pause_ns", f->pause_ns);
+	gd_json_i64(j, "predicted_pause_ns", f->predicted_pause_ns);
+	gd_json_u64(j, "rounds", f->rounds);
+	gd_json_u64(j, "bytes_read", f->bytes_read);
+	gd_json_u64(j, "bytes_in_stop", f->bytes_in_stop);
+	gd_json_u64(j, "threads", f->threads);
+	gd_json_u64(j, "threads_not_stopped", f->threads_not_stopped);
+	gd_json_u64(j, "huge_before_bytes", f->huge_before_bytes);
+	gd_json_u64(j, "huge_after_bytes", f->huge_after_bytes);
+	gd_json_u64(j, "grown_bytes", f->grown_bytes);
+	gd_json_u64(j, "core_plain_bytes", f->core_plain_bytes);
+	gd_json_u64(j, "core_chunks", f->core_chunks);
+	gd_json_u64(j, "core_unchanged_chunks", f->core_unchanged_chunks);
+	gd_json_u64(j, "core_packs", f->core_packs);
+	gd_json_array(j, "notes");
+	for (size_t i = 0; i < f->n_notes && i < GD_FROZEN_NOTES; i++)
+		gd_json_string(j, NULL, f->notes[i]);
+	gd_json_array_end(j);
+	gd_json_object_end(j);
 }
 
 static void put_cost(struct gd_json *j, const struct gd_snapshot *s)
@@ -166,6 +196,7 @@ void gd_snapshot_put(const struct gd_snapshot *s, struct gd_json *j, const char 
 	gd_json_object_end(j);
 	put_steps(j, s);
 	put_artifacts(j, s);
+	put_frozen(j, &s->frozen);
 	put_cost(j, s);
 	gd_json_object_end(j);
 }

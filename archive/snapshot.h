@@ -37,6 +37,7 @@ struct gd_step {
 	int64_t ended_ns;
 	struct gd_outcome outcome;
 	uint64_t torn_reads, torn_repeated; /* collectors only */
+	int64_t pause_ns;                   /* the target was stopped so long in it */
 };
 
 struct gd_label {
@@ -44,6 +45,20 @@ struct gd_label {
 };
 
 #define GD_STEPS_MAX 64
+
+/* How the image was made that the core and the artifacts under image/ are of. */
+#define GD_FROZEN_NOTES 12
+struct gd_frozen {
+	char method[16];          /* "uffd", ...; "": there is none */
+	int64_t instant_ns;       /* CLOCK_MONOTONIC: what it is of */
+	int64_t pause_ns, predicted_pause_ns;
+	uint64_t rounds, bytes_read, bytes_in_stop;
+	uint64_t threads, threads_not_stopped;
+	uint64_t huge_before_bytes, huge_after_bytes, grown_bytes;
+	uint64_t core_plain_bytes, core_chunks, core_unchanged_chunks, core_packs;
+	size_t n_notes;
+	char notes[GD_FROZEN_NOTES][160];
+};
 
 struct gd_snapshot {
 	char id[64];              /* capture id, sorts by time */
@@ -77,7 +92,8 @@ struct gd_snapshot {
 	size_t n_artifacts;
 	struct gd_outcome outcome; /* worst of all */
 	bool interrupted;          /* Ctrl-C: what was finished is here */
-	uint64_t target_pause_ns;  /* sum of all stops we made: 0 */
+	struct gd_frozen frozen;
+	uint64_t target_pause_ns;  /* sum of all stops we made */
 	uint64_t memory_reads, memory_bytes, memory_faults;
 	int64_t cpu_ns;            /* our own CPU time until the seal */
 	uint64_t peak_rss_bytes;   /* our own */

@@ -133,6 +133,7 @@ static void take_steps(const json_t *steps, struct gd_snapshot *s)
 		step->outcome = outcome(from);
 		step->torn_reads = u64(from, "torn_reads");
 		step->torn_repeated = u64(from, "torn_repeated");
+		step->pause_ns = i64(from, "pause_ns");
 	}
 }
 
@@ -170,6 +171,31 @@ static int take_artifacts(struct parse *p, const json_t *rows, struct gd_snapsho
 	return 0;
 }
 
+static void take_frozen(const json_t *from, struct gd_frozen *f)
+{
+	const json_t *notes = json_object_get(from, "notes");
+	fixed(f->method, sizeof(f->method), peek(from, "method"));
+	f->instant_ns = i64(from, "instant_ns");
+	f->pause_ns = i64(from, "pause_ns");
+	f->predicted_pause_ns = i64(from, "predicted_pause_ns");
+	f->rounds = u64(from, "rounds");
+	f->bytes_read = u64(from, "bytes_read");
+	f->bytes_in_stop = u64(from, "bytes_in_stop");
+	f->threads = u64(from, "threads");
+	f->threads_not_stopped = u64(from, "threads_not_stopped");
+	f->huge_before_bytes = u64(from, "huge_before_bytes");
+	f->huge_after_bytes = u64(from, "huge_after_bytes");
+	f->grown_bytes = u64(from, "grown_bytes");
+	f->core_plain_bytes = u64(from, "core_plain_bytes");
+	f->core_chunks = u64(from, "core_chunks");
+	f->core_unchanged_chunks = u64(from, "core_unchanged_chunks");
+	f->core_packs = u64(from, "core_packs");
+	for (size_t i = 0; i < json_array_size(notes) && i < GD_FROZEN_NOTES; i++) {
+		const char *note = json_string_value(json_array_get(notes, i));
+		fixed(f->notes[f->n_notes++], sizeof(f->notes[0]), note != NULL ? note : "");
+	}
+}
+
 static void take_cost(const json_t *from, struct gd_snapshot *s)
 {
 	s->target_pause_ns = u64(from, "target_pause_ns");
@@ -205,6 +231,7 @@ static int take(const json_t *root, struct gd_snapshot *s, struct gd_error *err)
 	s->machine = text(&p, "machine");
 	s->boot_id = text(&p, "boot_id");
 	take_steps(json_object_get(root, "steps"), s);
+	take_frozen(json_object_get(root, "freeze"), &s->frozen);
 	take_cost(json_object_get(root, "cost"), s);
 	int r = take_labels(&p, json_object_get(root, "labels"), s, err);
 	if (r == 0)

@@ -20,6 +20,7 @@ struct gd_staging {
 	int scratch_fd;      /* -1 as long as `stored` holds it all */
 	int spare_fd;        /* an empty scratch file, -1 none */
 	bool compress, streaming;
+	size_t memory_bytes;
 	uint64_t bytes, stored_bytes;
 };
 
@@ -31,7 +32,7 @@ int gd_staging_create(struct gd_staging **ret, struct gd_error *err)
 	s->scratch_fd = -1;
 	s->spare_fd = -1;
 	s->raw = GD_BUF_INIT(GD_STAGING_RAW_BYTES);
-	s->stored = GD_BUF_INIT(GD_STAGING_MEMORY_BYTES);
+	s->stored = GD_BUF_INIT(GD_STAGING_LARGE_BYTES);
 	int r = gd_digest_create(&s->digest, err);
 	if (r < 0) {
 		gd_staging_destroy(s);
@@ -73,9 +74,10 @@ void gd_staging_reset(struct gd_staging *s)
 }
 
 int gd_staging_begin(struct gd_staging *s, struct gd_output *output, bool compress,
-                     struct gd_error *err)
+                     size_t memory_bytes, struct gd_error *err)
 {
 	gd_staging_reset(s);
+	s->memory_bytes = memory_bytes;
 	s->output = output;
 	s->compress = compress;
 	return gd_digest_begin(s->digest, err);
@@ -94,7 +96,7 @@ static int store(struct gd_staging *s, const void *bytes, size_t n, struct gd_er
 	int r = gd_digest_update(s->digest, bytes, n, err);
 	if (r < 0)
 		return r;
-	if (s->scratch_fd < 0 && n <= GD_STAGING_MEMORY_BYTES - s->stored.len) {
+	if (s->scratch_fd < 0 && n <= s->memory_bytes - s->stored.len) {
 		gd_buf_append(&s->stored, bytes, n);
 		r = gd_buf_check(&s->stored, "blob", err);
 	} else {

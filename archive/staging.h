@@ -22,15 +22,20 @@
 #define GD_STAGING_PLAIN_BYTES 4096           /* up to here nothing is compressed */
 #define GD_STAGING_RAW_BYTES (64 * 1024)      /* up to here compressed in one go, at close */
 #define GD_STAGING_MEMORY_BYTES (256 * 1024)  /* stored bytes kept in memory up to here */
+/* Of a blob whose writer has bounded it already: a pack and its last chunk. */
+#define GD_STAGING_LARGE_BYTES (10 * 1024 * 1024)
 
 struct gd_staging;
 
 int gd_staging_create(struct gd_staging **ret, struct gd_error *err);
 void gd_staging_destroy(struct gd_staging *staging); /* NULL allowed */
 
-/* Begins a blob; `output` (borrowed until the next begin) is where scratch files go. */
+/*
+ * Begins a blob; `output` (borrowed until the next begin) is where scratch files go, what is larger than
+ * memory_bytes.
+ */
 int gd_staging_begin(struct gd_staging *staging, struct gd_output *output, bool compress,
-                     struct gd_error *err);
+                     size_t memory_bytes, struct gd_error *err);
 
 int gd_staging_write(struct gd_staging *staging, const void *bytes, size_t n,
                      struct gd_error *err);

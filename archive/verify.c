@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "archive/content.h"
+#include "archive/verify_core.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
@@ -21,6 +22,7 @@ struct check {
 	size_t n_rows;
 	const struct gd_layer **layers; /* sorted by digest */
 	size_t n_layers;
+	struct gd_verify_core core;
 };
 
 static void say(struct check *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -37,6 +39,11 @@ static void say(struct check *c, const char *fmt, ...)
 	c->verdict.problems++;
 	if (c->problem != NULL)
 		c->problem(c->arg, sentence);
+}
+
+static void say_as_it_is(void *arg, const char *sentence)
+{
+	say(arg, "%s", sentence);
 }
 
 /* --- what the documents list, sorted by digest --------------------------------------------- */
@@ -79,6 +86,7 @@ static void end_check(struct check *c)
 {
 	free(c->rows);
 	free(c->layers);
+	gd_verify_core_deinit(&c->core);
 }
 
 /* The first artifact stored under that digest; others with the same content follow it. */
@@ -185,13 +193,18 @@ static int check_blob(struct check *c, const struct gd_blob *blob, struct gd_err
 	char name[256];
 	gd_layout_digest(digest, blob->hex);
 	name_blob(c, blob, name);
+	const struct gd_artifact_row *row = row_of(c, digest);
+	bool pack = row != NULL && strcmp(row->media_type, GD_PACK_MEDIA_TYPE) == 0;
 	if (blob->truncated) {
 		c->verdict.blobs_bad++;
 		say(c, "blob %.12s: %s: cut off after %" PRIu64 " of %" PRIu64 " bytes", blob->hex,
 		    name, r->file_bytes - blob->offset, blob->bytes);
-		return 0;
+		return pack ? gd_verify_core_pack(&c->core, digest, err) : 0;
 	}
-	int got = check_content(c, blob, row_of(c, digest), name, err);
+	size_t bad = c->verdict.blobs_bad;
+	int got = check_content(c, blob, row, name, err);
+	if (got == 0 && pack && c->verdict.blobs_bad > bad)
+		got = gd_verify_core_pack(&c->core, digest, err);
 	if (got < 0)
 		return got;
 	if (gd_reader_blob(r, digest) != blob)
@@ -356,6 +369,7 @@ int gd_verify(const struct gd_reader *reader,
               struct gd_verdict *ret, struct gd_error *err)
 {
 	GD_CLEANUP(end_check) struct check c = { .reader = reader, .problem = problem, .arg = arg };
+	gd_verify_core_init(&c.core, reader, say_as_it_is, &c);
 	int r = sort(&c, err);
 	for (size_t i = 0; r == 0 && i < reader->n_blobs; i++)
 		r = check_blob(&c, &reader->blobs[i], err);
@@ -364,6 +378,7 @@ int gd_verify(const struct gd_reader *reader,
 	if (r < 0)
 		return r;
 	check_listing(&c);
+	gd_verify_core_lost(&c.core);
 	c.verdict.complete = c.verdict.problems == 0;
 	*ret = c.verdict;
 	return 0;
