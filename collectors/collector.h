@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/sink.h"
 #include "golang/runtime.h"
+#include "target/image.h"
 #include "target/target.h"
 
 enum gd_profile { GD_PROFILE_LIGHT, GD_PROFILE_STANDARD, GD_PROFILE_FULL };
@@ -21,6 +22,8 @@ struct gd_collect {
 	struct gd_go *go;         /* NULL: not Go, or not readable; go_error says why */
 	struct gd_error go_error;
 	bool go_failed;           /* it was tried, and killed its reader: no mere absence */
+	/* NULL, or what target and go read in the place of the process: memory, maps, registers. */
+	const struct gd_image *image;
 	struct gd_sink *sink;
 	/* Set by a signal handler: finish the record at hand, close streams as partial, return. */
 	const volatile sig_atomic_t *cancelled;
@@ -43,7 +46,8 @@ static inline struct gd_outcome gd_collect_without_go(const struct gd_collect *c
 struct gd_collector {
 	const char *name;        /* for --only and --skip */
 	enum gd_profile profile; /* smallest profile that includes it */
-	bool needs_go;
+	bool needs_go; /* reads nothing but memory: is run again over an image */
+	bool of_image; /* there is nothing to collect without one */
 	/*
 	 * Worst grade of its artifacts.  Each artifact has been recorded in the sink, whatever
 	 * happens: opened and closed, or absent.
@@ -57,6 +61,7 @@ extern const struct gd_collector gd_collector_runtime;
 extern const struct gd_collector gd_collector_heap;
 extern const struct gd_collector gd_collector_block;
 extern const struct gd_collector gd_collector_mutex;
+extern const struct gd_collector gd_collector_core;
 
 /* In the order they run, NULL-terminated. */
 extern const struct gd_collector *const gd_collectors[];

@@ -79,7 +79,7 @@ static int run(struct dump *d, struct gd_error *err)
 	struct gd_go *go = d->c->go;
 	int r = gd_traceback_create(go, &d->traceback, err);
 	if (r == 0)
-		r = gd_registers_create(d->c->target, &d->registers, err);
+		r = gd_registers_create(d->c->target, d->c->image, &d->registers, err);
 	if (r == 0)
 		r = gd_goroutines_lines_init(&d->lines, go->version.minor, err);
 	if (r == 0)

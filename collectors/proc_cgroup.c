@@ -17,7 +17,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "collectors/proc.h"
-#include "collectors/proc_cgroup_tree.h"
+#include "target/cgroup.h"
 
 /* systemd and Kubernetes together nest six. */
 #define ANCESTORS_MAX 32
@@ -109,16 +109,16 @@ struct walk {
 	struct gd_outcome ancestors_outcome;
 };
 
-static bool belongs(const struct file *file, const struct gd_proc_cgroup *group)
+static bool belongs(const struct file *file, const struct gd_cgroup *group)
 {
 	if (file->version != group->version)
 		return false;
 	return group->version == 2 ||
-	       gd_proc_cgroup_tree_has(group->controllers, file->controller);
+	       gd_cgroup_has(group->controllers, file->controller);
 }
 
 /* False when the group has no such file. */
-static bool copy_file(struct walk *walk, const struct gd_proc_cgroup *group,
+static bool copy_file(struct walk *walk, const struct gd_cgroup *group,
                       const struct file *file)
 {
 	struct gd_proc *proc = walk->proc;
@@ -127,7 +127,7 @@ static bool copy_file(struct walk *walk, const struct gd_proc_cgroup *group,
 	               file->name);
 	GD_CLOSE int fd = -1;
 	struct gd_error err = { 0 };
-	int r = gd_proc_cgroup_tree_open_file(proc->target->access, walk->root, group, file->name,
+	int r = gd_cgroup_open_file(proc->target->access, walk->root, group, file->name,
 	                                      &fd, &err);
 	if (r == -ENOENT)
 		return false;
@@ -139,7 +139,7 @@ static bool copy_file(struct walk *walk, const struct gd_proc_cgroup *group,
 	return true;
 }
 
-static void put_group(struct gd_json *json, const struct gd_proc_cgroup *group)
+static void put_group(struct gd_json *json, const struct gd_cgroup *group)
 {
 	gd_json_object(json, NULL);
 	gd_json_i64(json, "version", group->version);
@@ -149,11 +149,11 @@ static void put_group(struct gd_json *json, const struct gd_proc_cgroup *group)
 }
 
 /* Those of `list` that belong to the group, and whether there is one. */
-static void prepare(struct walk *walk, const struct gd_proc_cgroup *group, const struct file *list,
+static void prepare(struct walk *walk, const struct gd_cgroup *group, const struct file *list,
                     size_t n_list)
 {
 	struct gd_access_wanted wanted[GD_ACCESS_WANTED_MAX];
-	char mount[2 * GD_PROC_CGROUP_PATH];
+	char mount[2 * GD_CGROUP_PATH];
 	size_t n = 0;
 	(void)snprintf(mount, sizeof(mount), "%s%s", walk->root, group->mount);
 	const struct gd_access_wanted one = { .kind = GD_ACCESS_GROUP, .mount = mount,
@@ -170,13 +170,13 @@ static void prepare(struct walk *walk, const struct gd_proc_cgroup *group, const
 	gd_access_prepare(walk->proc->target->access, wanted, n);
 }
 
-static void copy_files(struct walk *walk, const struct gd_proc_cgroup *group)
+static void copy_files(struct walk *walk, const struct gd_cgroup *group)
 {
 	struct gd_json json = GD_JSON_INIT(&walk->groups);
 	struct gd_error err = { 0 };
 	put_group(&json, group);
 	prepare(walk, group, files, sizeof(files) / sizeof(files[0]));
-	if (gd_proc_cgroup_tree_open_file(walk->proc->target->access, walk->root, group, NULL, NULL,
+	if (gd_cgroup_open_file(walk->proc->target->access, walk->root, group, NULL, NULL,
 	                                  &err) < 0) {
 		gd_json_string(&json, "error", err.msg);
 	} else {
@@ -193,12 +193,12 @@ static void copy_files(struct walk *walk, const struct gd_proc_cgroup *group)
 }
 
 /* One value without its newline; nothing when the file is not there. */
-static void put_value(struct walk *walk, struct gd_json *json, const struct gd_proc_cgroup *group,
+static void put_value(struct walk *walk, struct gd_json *json, const struct gd_cgroup *group,
                       const char *name)
 {
 	GD_BUF struct gd_buf text = GD_BUF_INIT(256);
 	GD_CLOSE int fd = -1;
-	if (gd_proc_cgroup_tree_open_file(walk->proc->target->access, walk->root, group, name, &fd,
+	if (gd_cgroup_open_file(walk->proc->target->access, walk->root, group, name, &fd,
 	                                  NULL) < 0 ||
 	    gd_io_read_all(fd, &text, NULL) < 0)
 		return;
@@ -207,14 +207,14 @@ static void put_value(struct walk *walk, struct gd_json *json, const struct gd_p
 	gd_json_bytes(json, name, text.data, text.len);
 }
 
-static void put_ancestors(struct walk *walk, const struct gd_proc_cgroup *group)
+static void put_ancestors(struct walk *walk, const struct gd_cgroup *group)
 {
 	struct gd_json json = GD_JSON_INIT(&walk->ancestors);
-	struct gd_proc_cgroup at = *group;
+	struct gd_cgroup at = *group;
 	int up = 0;
 	do {
 		prepare(walk, &at, limits, sizeof(limits) / sizeof(limits[0]));
-		if (gd_proc_cgroup_tree_open_file(walk->proc->target->access, walk->root, &at, NULL,
+		if (gd_cgroup_open_file(walk->proc->target->access, walk->root, &at, NULL,
 		                                  NULL, NULL) < 0)
 			return;
 		if (up == ANCESTORS_MAX) {
@@ -229,10 +229,10 @@ static void put_ancestors(struct walk *walk, const struct gd_proc_cgroup *group)
 				put_value(walk, &json, &at, limits[i].name);
 		gd_json_object_end(&json);
 		gd_json_line_end(&json);
-	} while (gd_proc_cgroup_tree_up(&at));
+	} while (gd_cgroup_up(&at));
 }
 
-static bool has_limits(const struct gd_proc_cgroup *group)
+static bool has_limits(const struct gd_cgroup *group)
 {
 	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
 		if (belongs(&limits[i], group))
@@ -249,10 +249,10 @@ static void collect_groups(struct gd_proc *proc, const char *root, const char *m
 		.groups = GD_BUF_INIT(1u << 20),
 		.ancestors = GD_BUF_INIT(1u << 20),
 	};
-	struct gd_proc_cgroup group;
+	struct gd_cgroup group;
 	struct gd_outcome groups_outcome = GD_OUTCOME_COMPLETE;
 	const char *cursor = NULL;
-	while (gd_proc_cgroup_tree_next(memberships, mountinfo, &cursor, &group)) {
+	while (gd_cgroup_next(memberships, mountinfo, &cursor, &group)) {
 		if (gd_collect_cancelled(proc->collect)) {
 			groups_outcome = gd_outcome(GD_GRADE_PARTIAL, -ECANCELED, "interrupted");
 			break;

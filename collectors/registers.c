@@ -40,6 +40,7 @@ struct event {
 
 struct gd_registers {
 	struct gd_target *target;
+	const struct gd_image *image;
 	size_t page;
 	struct event events[EVENTS_MAX];
 	size_t n_events;
@@ -51,12 +52,14 @@ struct gd_registers {
 	uint8_t record[RECORD_MAX]; /* the sample, its stack copy */
 };
 
-int gd_registers_create(struct gd_target *target, struct gd_registers **ret, struct gd_error *err)
+int gd_registers_create(struct gd_target *target, const struct gd_image *image,
+                        struct gd_registers **ret, struct gd_error *err)
 {
 	struct gd_registers *r = calloc(1, sizeof(*r));
 	if (r == NULL)
 		return gd_fail_errno(err, -ENOMEM, "registers");
 	r->target = target;
+	r->image = image;
 	r->page = (size_t)sysconf(_SC_PAGESIZE);
 	GD_BUF struct gd_buf status = GD_BUF_INIT(64 << 10);
 	if (gd_target_read_file(target, "status", &status, NULL) == 0) {
@@ -150,6 +153,23 @@ static int read_sleeping(struct gd_registers *r, pid_t tid, struct gd_thread_reg
 	GD_BUF struct gd_buf text = GD_BUF_INIT(4096);
 	int e = read_thread_file(r, tid, "syscall", &text);
 	return e < 0 ? e : parse_syscall(gd_buf_str(&text), ret);
+}
+
+/* ---- of an image ----------------------------------------------------------------------------- */
+
+static int read_image(const struct gd_image *image, pid_t tid, struct gd_thread_registers *ret)
+{
+	size_t n;
+	const struct gd_image_thread *threads = gd_image_threads(image, &n);
+	for (size_t i = 0; i < n; i++) {
+		if (threads[i].tid != tid || !threads[i].stopped)
+			continue;
+		/* Its stack is of the same instant, so no copy comes along. */
+		*ret = (struct gd_thread_registers){ .sp = threads[i].regs.rsp,
+			                             .pc = threads[i].regs.rip };
+		return 0;
+	}
+	return -ESRCH;
 }
 
 /* ---- on a CPU: one sample ------------------------------------------------------------------- */
@@ -279,7 +299,7 @@ void gd_registers_prepare(struct gd_registers *r)
 	GD_BUF struct gd_buf text = GD_BUF_INIT(4096);
 	pid_t *tids;
 	size_t n;
-	if (gd_target_threads(r->target, &tids, &n, NULL) < 0)
+	if (r->image != NULL || gd_target_threads(r->target, &tids, &n, NULL) < 0)
 		return;
 	if (n > LOOKED_AT_MAX)
 		n = LOOKED_AT_MAX;
@@ -301,8 +321,9 @@ int gd_registers_read(void *registers, uint64_t tid, struct gd_thread_registers 
 	pid_t ours = thread_of(r, tid);
 	if (ours == 0)
 		return -ESRCH;
-	int e = read_sleeping(r, ours, &found);
-	if (e == -EAGAIN)
+	int e = r->image != NULL ? read_image(r->image, ours, &found)
+	                         : read_sleeping(r, ours, &found);
+	if (r->image == NULL && e == -EAGAIN)
 		e = sample(r, ours, &found);
 	if (e == 0)
 		*ret = found;

@@ -1,7 +1,7 @@
 #pragma once
 /*
- * Registers of a target's threads without stopping them, for goroutines that are running.  Two
- * sources, both read-only: /proc/PID/task/TID/syscall for a thread that sleeps in the kernel, and
+ * Registers of a target's threads, for goroutines that are running.  Of an image they are part of it.
+ * Of a process they are had without stopping it; two sources, both read-only: /proc/PID/task/TID/syscall for a thread that sleeps in the kernel, and
  * one sample of the perf CPU clock for a thread on a CPU, which comes with a copy of the top of its
  * stack made at the same instant.  A sample costs the thread one timer interrupt.
  *
@@ -13,12 +13,14 @@
 
 #include "base/error.h"
 #include "golang/goroutines.h"
+#include "target/image.h"
 #include "target/target.h"
 
 struct gd_registers;
 
-int gd_registers_create(struct gd_target *target, struct gd_registers **ret,
-                        struct gd_error *err);
+/* `image`: NULL, or what is read in the place of the process; both are borrowed. */
+int gd_registers_create(struct gd_target *target, const struct gd_image *image,
+                        struct gd_registers **ret, struct gd_error *err);
 void gd_registers_destroy(struct gd_registers *registers); /* NULL allowed */
 
 /*

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "report/facts_runtime.h"
 #include "report/scan.h"
+#include "report/instant.h"
 
 #define FILE_BYTES_MAX (4U << 20)
 
@@ -259,6 +260,7 @@ void gd_facts_read(const struct gd_reader *reader, struct gd_facts *ret)
 	read_process(reader, &text, ret);
 	read_group(reader, &text, ret);
 	read_host(reader, &text, ret);
-	if (load(reader, "runtime.json", &text))
+	char name[208];
+	if (load(reader, gd_instant_name(reader, "runtime.json", name), &text))
 		gd_facts_runtime(text.data, text.len, ret);
 }

@@ -8,6 +8,7 @@
 #include "report/scan.h"
 #include "report/stacks.h"
 #include "report/words.h"
+#include "report/instant.h"
 
 #define LINE_BYTES_MAX (8U << 20) /* a stack of 512 frames takes some 100 KiB */
 #define WORDS_BYTES_MAX (32U << 20)
@@ -347,7 +348,9 @@ static int feed(void *arg, const void *bytes, size_t n)
 
 int gd_groups_read(const struct gd_reader *reader, struct gd_groups *ret, struct gd_error *err)
 {
-	const struct gd_artifact_row *row = gd_reader_artifact(reader, "goroutines.jsonl");
+	char name[208];
+	const struct gd_artifact_row *row = gd_reader_artifact(
+		reader, gd_instant_name(reader, "goroutines.jsonl", name));
 	if (row == NULL || row->digest[0] == '\0')
 		return gd_fail(err, -ENOENT, "no goroutines.jsonl");
 	GD_CLEANUP(gd_groups_deinit) struct gd_groups groups = { 0 };

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "report/protobuf.h"
 #include "report/words.h"
+#include "report/instant.h"
 
 #define PACKED_MAX (32U << 20)
 #define PROFILE_MAX (128U << 20)
@@ -365,7 +366,8 @@ int gd_heap_read(const struct gd_reader *reader, struct gd_heap *ret, struct gd_
 {
 	GD_BUF struct gd_buf packed = GD_BUF_INIT(PACKED_MAX);
 	GD_BUF struct gd_buf profile = GD_BUF_INIT(PROFILE_MAX);
-	int r = gd_reader_load(reader, "heap.pb.gz", &packed, err);
+	char name[208];
+	int r = gd_reader_load(reader, gd_instant_name(reader, "heap.pb.gz", name), &packed, err);
 	if (r == 0)
 		r = gunzip(&packed, &profile, err);
 	return r < 0 ? r : gd_heap_parse(profile.data, profile.len, ret, err);

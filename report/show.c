@@ -404,6 +404,39 @@ static void show_heap(const struct show *s)
 	}
 }
 
+/* --- the image ----------------------------------------------------------------------------- */
+
+static void show_core(const struct show *s)
+{
+	const struct gd_frozen *f = &s->snapshot->frozen;
+	char line[600] = "";
+	char text[200];
+	if (f->method[0] == '\0')
+		return;
+	heading(s, f->core_chunks > 0 ? "CORE" : "IMAGE");
+	append(line, sizeof(line), "by ", safe(text, sizeof(text), f->method));
+	append_duration(line, sizeof(line), "stopped for ", f->pause_ns);
+	append_duration(line, sizeof(line), "predicted ", f->predicted_pause_ns);
+	append_number(line, sizeof(line), "threads ", (int64_t)f->threads);
+	append_number(line, sizeof(line), "not stopped ",
+	              f->threads_not_stopped > 0 ? (int64_t)f->threads_not_stopped : -1);
+	append_number(line, sizeof(line), "rounds ", (int64_t)f->rounds);
+	append_bytes(line, sizeof(line), "read ", (int64_t)f->bytes_read);
+	append_bytes(line, sizeof(line), "in the stop ", (int64_t)f->bytes_in_stop);
+	gd_lines_put(&s->lines, GD_STYLE_PLAIN, "  %s", line);
+	line[0] = '\0';
+	append_number(line, sizeof(line), "chunks ", (int64_t)f->core_chunks);
+	append_number(line, sizeof(line), "unchanged since the base ",
+	              f->core_unchanged_chunks > 0 ? (int64_t)f->core_unchanged_chunks : -1);
+	append_number(line, sizeof(line), "packs ", (int64_t)f->core_packs);
+	append(line, sizeof(line), "", "godiag extract FILE core");
+	if (f->core_chunks > 0)
+		gd_lines_put(&s->lines, GD_STYLE_PLAIN, "  %s", line);
+	for (size_t i = 0; i < f->n_notes; i++)
+		gd_lines_put(&s->lines, GD_STYLE_DIM, "  %s",
+		             safe(text, sizeof(text), f->notes[i]));
+}
+
 /* --- what is missing ----------------------------------------------------------------------- */
 
 static void show_missing(const struct show *s)
@@ -472,6 +505,7 @@ int gd_report_show(const struct gd_reader *reader, FILE *out, bool color, unsign
 	show_runtime(&s);
 	show_process(&s);
 	show_heap(&s);
+	show_core(&s);
 	show_missing(&s);
 	if (reader->has_snapshot)
 		show_cost(&s);
