@@ -116,6 +116,7 @@ struct gd_ask {
 	struct gd_subject_id subject; /* pid 0: the service's main process */
 	bool gone;                  /* there is no process any more: seal what is known */
 	enum gd_profile profile;
+	bool degraded;              /* only light, whatever the rule says: no core either */
 	enum gd_spool_class class;
 	uint64_t deadline_ns;
 	uint64_t waiter;

@@ -2,9 +2,8 @@
  * The broker's half of one capture.
  *
  * The happy path: open target (and start its reader), open archive (and start the packer), read
- * runtime, collect, check target, seal.  Nothing foreign is parsed here: what readers and packer say
- * comes as checked structs.  Tracer and guard, when a stop is asked for, come between read
- * runtime and collect, as two more roles started the same way.
+ * runtime, collect, and when an image is wanted: freeze, collect again from it, pack the core; check
+ * target, seal.  Nothing foreign is parsed here: what readers and packer say comes as checked structs.
  *
  * What goes wrong where, and what is left behind:
  *   open target   gone (exit 2) or not ours to read (3): nothing exists yet
@@ -12,6 +11,8 @@
  *   read runtime  never fatal: not Go, or not readable, is what the Go collectors report
  *   collect       a collector returns a grade, or its reader dies; Ctrl-C skips the rest and seals
  *                 (130)
+ *   freeze        no image: what was collected before is sealed as partial (4), the target runs
+ *   collect image as collect; the core's own failure costs the core
  *   check target  gone or another program now: sealed as partial (4)
  *   seal          no space (5), or the packer has died: the archive never had a name, so nothing is
  *                 left
@@ -27,10 +28,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "agent/capture_state.h"
 #include "agent/host.h"
 #include "agent/id.h"
-#include "agent/packer_order.h"
-#include "agent/parser_order.h"
 #include "agent/role.h"
 #include "agent/subject.h"
 #include "archive/output.h"
@@ -38,45 +38,20 @@
 #include "base/clock.h"
 #include "base/sm.h"
 
-struct capture {
-	const struct gd_capture_options *options;
-	struct gd_snapshot *snapshot;
-	struct gd_sealed *sealed;
-	struct gd_target *target;      /* NULL: attachments only */
-	struct gd_parser_order parser;
-	struct gd_packer_order packer;
-	struct gd_output output;
-	struct gd_buf plan_json;
-	struct gd_outcome worst;
-	enum gd_exit exit;     /* of a step that ended the capture */
-	struct gd_error error;
+enum state {
+	OPEN_TARGET,
+	OPEN_ARCHIVE,
+	READ_RUNTIME,
+	COLLECT,
+	FREEZE,
+	COLLECT_IMAGE,
+	CHECK_TARGET,
+	SEAL,
+	DONE,
+	FAILED,
 };
 
-enum state { OPEN_TARGET, OPEN_ARCHIVE, READ_RUNTIME, COLLECT, CHECK_TARGET, SEAL, DONE, FAILED };
-
-static bool cancelled(const struct capture *c)
-{
-	return c->options->cancelled != NULL && *c->options->cancelled != 0;
-}
-
-static struct gd_step *step_begin(struct capture *c, const char *prefix, const char *name)
-{
-	struct gd_snapshot *s = c->snapshot;
-	/* One step per state and collector: a plan cannot have more (see GD_PLAN_MAX). */
-	struct gd_step *step = &s->steps[s->n_steps < GD_STEPS_MAX ? s->n_steps++
-	                                                           : GD_STEPS_MAX - 1];
-	*step = (struct gd_step){ .started_ns = gd_clock_monotonic_ns() };
-	(void)snprintf(step->name, sizeof(step->name), "%s%s", prefix, name);
-	return step;
-}
-
-static void step_end(struct gd_step *step, struct gd_outcome outcome)
-{
-	step->ended_ns = gd_clock_monotonic_ns();
-	step->outcome = outcome;
-}
-
-static enum state fail(struct capture *c, enum gd_exit exit)
+static enum state fail(struct gd_capture_state *c, enum gd_exit exit)
 {
 	c->exit = exit;
 	return FAILED;
@@ -92,7 +67,7 @@ static enum gd_exit exit_of_open(int r)
 }
 
 /* Whether what was opened is what was meant, and can be read. */
-static enum gd_exit examine_target(struct capture *c)
+static enum gd_exit examine_target(struct gd_capture_state *c)
 {
 	const struct gd_target *t = c->target;
 	uint64_t meant = c->options->start_ticks;
@@ -123,7 +98,7 @@ static enum gd_exit examine_target(struct capture *c)
 	return GD_EXIT_COMPLETE;
 }
 
-static enum state open_target(struct capture *c)
+static enum state open_target(struct gd_capture_state *c)
 {
 	if (c->options->pid == 0) {
 		c->snapshot->comm = strdup(c->options->subject != NULL ? c->options->subject : "");
@@ -146,7 +121,7 @@ static enum state open_target(struct capture *c)
 	return OPEN_ARCHIVE;
 }
 
-static enum state open_archive(struct capture *c)
+static enum state open_archive(struct gd_capture_state *c)
 {
 	struct gd_json json = GD_JSON_INIT(&c->plan_json);
 	gd_json_object(&json, NULL);
@@ -171,7 +146,7 @@ static enum state open_archive(struct capture *c)
 }
 
 /* The packer has been at work meanwhile: only now is it asked how that went. */
-static enum state read_runtime(struct capture *c)
+static enum state read_runtime(struct gd_capture_state *c)
 {
 	if (c->target != NULL) {
 		gd_parser_order_runtime(&c->parser);
@@ -185,45 +160,29 @@ static enum state read_runtime(struct capture *c)
 	return COLLECT;
 }
 
-static void run_collector(struct capture *c, size_t item)
+static enum state collect(struct gd_capture_state *c)
 {
-	const struct gd_plan_item *planned = &c->options->plan->list[item];
-	const char *name = planned->collector->name;
-	const struct gd_capture_options *o = c->options;
-	struct gd_step *step = step_begin(c, "collect:", name);
-	struct gd_parser_order_result result = { .bytes = 0 };
-
-	if (o->progress != NULL)
-		o->progress(o->progress_arg, name, NULL, 0);
-	if (cancelled(c))
-		result.outcome = gd_outcome(GD_GRADE_SKIPPED, -ECANCELED, "interrupted");
-	else
-		gd_parser_order_collect(&c->parser, item, &c->packer, &result);
-	step_end(step, result.outcome);
-	step->torn_reads = result.torn_reads;
-	step->torn_repeated = result.torn_repeated;
-	if (o->progress != NULL)
-		o->progress(o->progress_arg, name, step, result.bytes);
-
-	/* Skipped is no shortcoming (profiling is not linked in, not a Go process) unless that very
-	 * collector was asked for. */
-	struct gd_outcome outcome = result.outcome;
-	if (outcome.grade == GD_GRADE_SKIPPED && !planned->named)
-		outcome = GD_OUTCOME_COMPLETE;
-	if (outcome.grade != GD_GRADE_COMPLETE)
-		(void)gd_error_wrap(&outcome.why, outcome.why.code, "%s %s", name,
-		                    gd_grade_name(outcome.grade));
-	c->worst = gd_outcome_worse(c->worst, outcome);
+	const struct gd_plan *plan = c->options->plan;
+	if (c->target == NULL)
+		return CHECK_TARGET;
+	for (size_t i = 0; i < plan->n; i++)
+		if (!plan->list[i].collector->of_image)
+			gd_capture_collector(c, "collect:", i);
+	return gd_capture_core(c) != NULL || c->options->freeze.consistent ? FREEZE : CHECK_TARGET;
 }
 
-static enum state collect(struct capture *c)
+static enum state freeze(struct gd_capture_state *c)
 {
-	for (size_t i = 0; c->target != NULL && i < c->options->plan->n; i++)
-		run_collector(c, i);
+	return gd_capture_freeze(c) ? COLLECT_IMAGE : CHECK_TARGET;
+}
+
+static enum state collect_image(struct gd_capture_state *c)
+{
+	gd_capture_image(c);
 	return CHECK_TARGET;
 }
 
-static enum state check_target(struct capture *c)
+static enum state check_target(struct gd_capture_state *c)
 {
 	struct gd_error err = { 0 };
 	if (c->target != NULL && gd_target_check(c->target, &err) < 0) {
@@ -234,7 +193,7 @@ static enum state check_target(struct capture *c)
 }
 
 /* "godiag-<id>-<comm>-<pid>.tar"; comm is foreign, so only harmless characters of it are kept. */
-static void make_file_name(const struct capture *c, char *to, size_t size)
+static void make_file_name(const struct gd_capture_state *c, char *to, size_t size)
 {
 	char comm[16] = "";
 	const char *from = c->target != NULL ? c->target->comm : c->options->subject;
@@ -252,19 +211,21 @@ static void make_file_name(const struct capture *c, char *to, size_t size)
  * What all roles have cost together.  Peaks are added up, although pages that they share by being
  * forks of one another then count more than once: at most so much, never more.
  */
-static void fill_end(struct capture *c, struct gd_packer_order_end *end)
+static void fill_end(struct gd_capture_state *c, struct gd_packer_order_end *end)
 {
 	struct gd_snapshot *s = c->snapshot;
 	struct rusage usage;
 	*end = (struct gd_packer_order_end){
 		.ended = gd_clock_now(),
 		.outcome = c->worst,
-		.interrupted = cancelled(c),
+		.interrupted = gd_capture_cancelled(c),
 		.memory_reads = c->parser.memory.reads,
 		.memory_bytes = c->parser.memory.bytes,
 		.memory_faults = c->parser.memory.faults,
-		.cpu_ns = gd_clock_cpu_ns() + c->parser.cpu_ns,
-		.peak_rss_bytes = c->parser.peak_rss_bytes,
+		.cpu_ns = gd_clock_cpu_ns() + c->parser.cpu_ns + c->frozen.cpu_ns,
+		.peak_rss_bytes = c->parser.peak_rss_bytes + c->frozen.peak_rss_bytes,
+		.frozen = s->frozen,
+		.target_pause_ns = s->target_pause_ns,
 		.n_steps = s->n_steps,
 	};
 	if (getrusage(RUSAGE_SELF, &usage) == 0)
@@ -277,7 +238,7 @@ static void fill_end(struct capture *c, struct gd_packer_order_end *end)
 }
 
 /* The file is whole, says the packer; its length must say so as well. */
-static int publish(struct capture *c, struct gd_sealed *sealed)
+static int publish(struct gd_capture_state *c, struct gd_sealed *sealed)
 {
 	char name[256];
 	struct stat st;
@@ -292,7 +253,7 @@ static int publish(struct capture *c, struct gd_sealed *sealed)
 	return gd_output_publish(&c->output, name, &c->error);
 }
 
-static enum state seal(struct capture *c)
+static enum state seal(struct gd_capture_state *c)
 {
 	static struct gd_packer_order_end end;
 	struct gd_sealed sealed = { .bytes = 0 };
@@ -311,16 +272,19 @@ static const struct gd_sm_state states[] = {
 	[OPEN_TARGET] = { "open-target", GD_SM_TO(OPEN_ARCHIVE) | GD_SM_TO(FAILED), GD_SM_INITIAL },
 	[OPEN_ARCHIVE] = { "open-archive", GD_SM_TO(READ_RUNTIME) | GD_SM_TO(FAILED), 0 },
 	[READ_RUNTIME] = { "read-runtime", GD_SM_TO(COLLECT) | GD_SM_TO(FAILED), 0 },
-	[COLLECT] = { "collect", GD_SM_TO(CHECK_TARGET), 0 },
+	[COLLECT] = { "collect", GD_SM_TO(FREEZE) | GD_SM_TO(CHECK_TARGET), 0 },
+	[FREEZE] = { "freeze", GD_SM_TO(COLLECT_IMAGE) | GD_SM_TO(CHECK_TARGET), 0 },
+	[COLLECT_IMAGE] = { "collect-image", GD_SM_TO(CHECK_TARGET), 0 },
 	[CHECK_TARGET] = { "check-target", GD_SM_TO(SEAL), 0 },
 	[SEAL] = { "seal", GD_SM_TO(DONE) | GD_SM_TO(FAILED), 0 },
 	[DONE] = { "done", 0, GD_SM_FINAL },
 	[FAILED] = { "failed", 0, GD_SM_FINAL },
 };
 
-static enum state (*const work[])(struct capture *c) = {
+static enum state (*const work[])(struct gd_capture_state *c) = {
 	[OPEN_TARGET] = open_target,   [OPEN_ARCHIVE] = open_archive,
 	[READ_RUNTIME] = read_runtime, [COLLECT] = collect,
+	[FREEZE] = freeze,             [COLLECT_IMAGE] = collect_image,
 	[CHECK_TARGET] = check_target, [SEAL] = seal,
 };
 
@@ -328,14 +292,14 @@ static enum state (*const work[])(struct capture *c) = {
  * open-archive's a file and its packer. */
 static bool invariant(const void *owner, unsigned state)
 {
-	const struct capture *c = owner;
+	const struct gd_capture_state *c = owner;
 	bool needs_target = state > OPEN_TARGET && state < DONE && c->options->pid != 0;
 	bool needs_packer = state > OPEN_ARCHIVE && state < DONE;
 	return (!needs_target || c->target != NULL) &&
 	       (!needs_packer || (c->packer.pid != 0 && c->output.fd >= 0));
 }
 
-static enum gd_exit exit_of(const struct capture *c, struct gd_error *err)
+static enum gd_exit exit_of(const struct gd_capture_state *c, struct gd_error *err)
 {
 	if (c->exit != GD_EXIT_COMPLETE) {
 		*err = c->error;
@@ -383,21 +347,21 @@ static int fill_start(struct gd_snapshot *s, const struct gd_capture_options *o)
 }
 
 /* What the roles lack on this kernel is part of what one has to know about the evidence. */
-static void note_gaps(struct capture *c)
+static void note_gaps(struct gd_capture_state *c)
 {
 	struct gd_role_gaps gaps;
 	gd_role_find_gaps(&gaps);
 	if (gaps.text[0] == '\0')
 		return;
-	struct gd_step *step = step_begin(c, "", "enter-roles");
-	step_end(step, gd_outcome(GD_GRADE_PARTIAL, -ENOTSUP, "%s", gaps.text));
+	struct gd_step *step = gd_capture_step_begin(c, "", "enter-roles");
+	gd_capture_step_end(step, gd_outcome(GD_GRADE_PARTIAL, -ENOTSUP, "%s", gaps.text));
 }
 
 enum gd_exit gd_capture_run(const struct gd_capture_options *options,
                             struct gd_capture_result *ret, struct gd_error *err)
 {
 	*ret = (struct gd_capture_result){ .snapshot.pid = options->pid };
-	struct capture c = {
+	struct gd_capture_state c = {
 		.options = options,
 		.snapshot = &ret->snapshot,
 		.sealed = &ret->sealed,
@@ -405,6 +369,7 @@ enum gd_exit gd_capture_run(const struct gd_capture_options *options,
 		.packer = GD_PACKER_ORDER_INIT,
 		.output = GD_OUTPUT_INIT,
 		.plan_json = GD_BUF_INIT(65536),
+		.frozen = GD_FREEZER_RESULT_INIT,
 	};
 	struct gd_sm sm = {
 		.name = "capture",
@@ -420,12 +385,12 @@ enum gd_exit gd_capture_run(const struct gd_capture_options *options,
 	note_gaps(&c);
 	gd_sm_start(&sm);
 	while (!gd_sm_is_final(&sm)) {
-		/* collect stamps one step per collector; seal cannot write its own end */
-		bool stamped = sm.state != COLLECT && sm.state != SEAL;
-		struct gd_step *step = stamped ? step_begin(&c, "", gd_sm_name(&sm)) : NULL;
+		/* collecting stamps one step per collector, freeze its own; seal cannot write its end */
+		bool stamped = sm.state < COLLECT || sm.state == CHECK_TARGET;
+		struct gd_step *step = stamped ? gd_capture_step_begin(&c, "", gd_sm_name(&sm)) : NULL;
 		enum state next = work[sm.state](&c);
 		if (step != NULL)
-			step_end(step, next == FAILED
+			gd_capture_step_end(step, next == FAILED
 			                       ? gd_outcome_of(GD_GRADE_FAILED, &c.error)
 			                       : GD_OUTCOME_COMPLETE);
 		gd_sm_move(&sm, next);
@@ -433,8 +398,42 @@ enum gd_exit gd_capture_run(const struct gd_capture_options *options,
 	enum gd_exit exit = exit_of(&c, err);
 	gd_packer_order_stop(&c.packer);
 	gd_parser_order_stop(&c.parser);
+	gd_freezer_result_deinit(&c.frozen);
+	gd_ranges_deinit(&c.skip);
+	gd_ranges_deinit(&c.left_out);
+	gd_ranges_deinit(&c.noscan);
 	gd_output_deinit(&c.output);
 	gd_buf_deinit(&c.plan_json);
+	gd_target_close(c.target);
+	return exit;
+}
+
+enum gd_exit gd_capture_plan(pid_t pid, const struct gd_capture_freeze *freeze,
+                             const char *output_dir, struct gd_freeze_plan *ret,
+                             struct gd_error *err)
+{
+	const struct gd_capture_options options = { .pid = pid };
+	struct gd_capture_state c = { .options = &options };
+	GD_CLEANUP(gd_output_deinit) struct gd_output output = GD_OUTPUT_INIT;
+	int r = gd_target_open_unread(pid, &c.target, err);
+	if (r < 0)
+		return exit_of_open(r);
+	enum gd_exit exit = examine_target(&c);
+	const struct gd_freeze_options wish = {
+		.max_pause_ns = freeze->max_pause_ns,
+		.scope = freeze->thin ? GD_FREEZE_THIN : GD_FREEZE_ALL,
+		.secret = freeze->secret,
+	};
+	struct gd_freezer_result result = GD_FREEZER_RESULT_INIT;
+	const struct gd_freezer_options asked = { .target = c.target, .freeze = &wish,
+		                                  .output = &output, .plan_only = true };
+	if (exit != GD_EXIT_COMPLETE)
+		*err = c.error;
+	else if (gd_output_create(output_dir, false, &output, err) < 0)
+		exit = GD_EXIT_SPACE;
+	else if (gd_freezer_run(&asked, &result, err) < 0)
+		exit = GD_EXIT_PARTIAL;
+	*ret = result.plan;
 	gd_target_close(c.target);
 	return exit;
 }

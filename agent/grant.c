@@ -241,6 +241,7 @@ int gd_grant_answer(struct gd_grant *grant, uint16_t type, uint32_t seq, const v
 	case GD_REQUEST_RUNTIME:
 	case GD_REQUEST_FORKED:
 	case GD_REQUEST_DONE:
+	case GD_REQUEST_IMAGED:
 	case GD_REQUEST_MANY:
 	case GD_REQUESTS:
 		break;

@@ -20,6 +20,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/units.h"
+#include "freeze/kernel.h"
 
 /* Appends a /proc or /sys file to an empty buffer; false when it cannot be read. */
 static bool read_small(const char *path, struct gd_buf *buf)
@@ -65,6 +66,14 @@ static enum gd_host_verdict try_identity(const char *dir, char *detail, size_t s
 	return GD_HOST_OK;
 }
 
+/* Yama's, as a digit; '0' where there is none. */
+static char ptrace_scope(void)
+{
+	GD_BUF struct gd_buf scope = GD_BUF_INIT(16);
+	bool known = read_small("/proc/sys/kernel/yama/ptrace_scope", &scope) && scope.len > 0;
+	return known ? scope.data[0] : '0';
+}
+
 /* A child of ours with another uid would need root to make; what decides is known without it. */
 static enum gd_host_verdict try_memory(const char *dir, char *detail, size_t size)
 {
@@ -73,10 +82,7 @@ static enum gd_host_verdict try_memory(const char *dir, char *detail, size_t siz
 		(void)snprintf(detail, size, "CAP_SYS_PTRACE is effective");
 		return GD_HOST_OK;
 	}
-	GD_BUF struct gd_buf scope = GD_BUF_INIT(16);
-	char level = '0';
-	if (read_small("/proc/sys/kernel/yama/ptrace_scope", &scope) && scope.len > 0)
-		level = scope.data[0];
+	char level = ptrace_scope();
 	if (level == '0') {
 		(void)snprintf(detail, size, "only processes of uid %u; run with sudo for the rest",
 		               (unsigned)getuid());
@@ -86,6 +92,38 @@ static enum gd_host_verdict try_memory(const char *dir, char *detail, size_t siz
 	               "kernel.yama.ptrace_scope=%c forbids it without CAP_SYS_PTRACE; run with sudo",
 	               level);
 	return GD_HOST_MISSING;
+}
+
+/* What a core needs for its registers, and for memory of one instant. */
+static enum gd_host_verdict try_stop(const char *dir, char *detail, size_t size)
+{
+	(void)dir;
+	char level = ptrace_scope();
+	if (level == '3') {
+		(void)snprintf(detail, size, "kernel.yama.ptrace_scope=3 forbids it to everybody "
+		                             "until the next boot");
+		return GD_HOST_MISSING;
+	}
+	if (!has_capability(CAP_SYS_PTRACE)) {
+		(void)snprintf(detail, size,
+		               "no CAP_SYS_PTRACE, and kernel.yama.ptrace_scope is %c; run with sudo",
+		               level);
+		return level == '0' ? GD_HOST_LIMITED : GD_HOST_MISSING;
+	}
+	(void)snprintf(detail, size, "CAP_SYS_PTRACE is effective");
+	return GD_HOST_OK;
+}
+
+static enum gd_host_verdict try_freeze(const char *dir, char *detail, size_t size)
+{
+	(void)dir;
+	const struct gd_freeze_kernel *kernel = gd_freeze_kernel();
+	bool uffd = kernel->uffd_wp && kernel->pagemap_scan;
+	(void)snprintf(detail, size, "written pages are told by: soft-dirty %s, userfaultfd %s, "
+	                             "PAGEMAP_SCAN %s",
+	               kernel->soft_dirty ? "yes" : "no", kernel->uffd_wp ? "yes" : "no",
+	               kernel->pagemap_scan ? "yes" : "no");
+	return kernel->soft_dirty || uffd ? GD_HOST_OK : GD_HOST_LIMITED;
 }
 
 static enum gd_host_verdict try_environ(const char *dir, char *detail, size_t size)
@@ -217,6 +255,8 @@ const struct gd_host_check gd_host_checks[] = {
 	{ "list of processes", "processes of other users", try_proc },
 	{ "pid namespace", "processes outside this container", try_pid_namespace },
 	{ "memory of processes", "goroutines, runtime and profiles of other users", try_memory },
+	{ "stopping of processes", "cores of one instant; torn ones remain", try_stop },
+	{ "cores without a pause", "pre-copy; a fork or a longer stop remain", try_freeze },
 	{ "descriptors, environment", "open files, io and environ of other users", try_environ },
 	{ "kernel stacks", "where threads wait inside the kernel", try_kernel_stacks },
 	{ "pressure (PSI)", "whether the host was short of CPU, memory or disk", try_psi },

@@ -26,6 +26,15 @@ enum gd_operation_state {
 /* "queued", "running", "succeeded", "partial", "failed" */
 extern const char *const gd_operation_state_names[];
 
+/* What it keeps of the process's memory; all false and zero: nothing, and nothing is stopped. */
+struct gd_operation_core {
+	bool wanted, thin, consistent, force;
+	bool zero_noscan, lose_huge;
+	unsigned workers;
+	int64_t max_pause_ns;
+	char base[600]; /* path of an earlier capture of the same process, in full; "" none */
+};
+
 struct gd_operation {
 	char id[GD_ID_SIZE];
 	enum gd_operation_state state;
@@ -43,6 +52,7 @@ struct gd_operation {
 	char comm[16];
 	struct gd_subject_id timeline_of; /* whose timeline goes in; pid 0: nobody's */
 	enum gd_profile profile;
+	struct gd_operation_core core;
 	enum gd_spool_class class;
 	uint64_t deadline_ns;       /* sealed with what there is by then; 0 none */
 	int64_t asked_ns, started_ns, ended_ns; /* CLOCK_MONOTONIC */

@@ -15,8 +15,9 @@ struct gd_packer {
 	char collector[32];
 	struct stream streams[GD_RECORD_STREAMS];
 	uint64_t bytes;       /* of the reader at hand */
-	uint64_t all_bytes;   /* of the capture */
+	uint64_t all_bytes;   /* of the capture, without its core */
 	unsigned n_artifacts; /* of the reader at hand */
+	bool core;            /* the reader at hand packs a core */
 };
 
 int gd_packer_create(struct gd_output *output, const char *plan_json, size_t plan_len,
@@ -51,13 +52,14 @@ int gd_packer_attach(struct gd_packer *p, const struct gd_attachment *attachment
 	                   attachment->n, &GD_OUTCOME_COMPLETE, err);
 }
 
-void gd_packer_begin(struct gd_packer *p, const char *collector)
+void gd_packer_begin(struct gd_packer *p, const char *collector, bool core)
 {
 	size_t n = strnlen(collector, sizeof(p->collector) - 1);
 	memcpy(p->collector, collector, n);
 	p->collector[n] = '\0';
 	p->bytes = 0;
 	p->n_artifacts = 0;
+	p->core = core;
 }
 
 /* ---- records --------------------------------------------------------------------------------- */
@@ -97,8 +99,9 @@ static struct stream *stream_of(struct gd_packer *p, uint32_t number)
 
 static int count_artifact(struct gd_packer *p, struct gd_error *err)
 {
-	if (++p->n_artifacts > GD_PACKER_ARTIFACTS)
-		return gd_fail(err, -E2BIG, "more than %d artifacts", GD_PACKER_ARTIFACTS);
+	unsigned most = p->core ? GD_PACKER_CORE_ARTIFACTS : GD_PACKER_ARTIFACTS;
+	if (++p->n_artifacts > most)
+		return gd_fail(err, -E2BIG, "more than %u artifacts", most);
 	return 0;
 }
 
@@ -138,12 +141,14 @@ static int on_write(struct gd_packer *p, const struct gd_record_write *record, s
 	struct stream *s = stream_of(p, record->stream);
 	if (s == NULL)
 		return bad(err, "the stream it writes to");
-	if (record->n > GD_PACKER_ARTIFACT_BYTES - s->bytes ||
-	    record->n > GD_PACKER_ALL_BYTES - p->all_bytes)
+	uint64_t all_left = p->core ? GD_PACKER_CORE_BYTES - p->bytes
+	                            : GD_PACKER_ALL_BYTES - p->all_bytes;
+	if (record->n > GD_PACKER_ARTIFACT_BYTES - s->bytes || record->n > all_left)
 		return gd_fail(err, -E2BIG, "more bytes than it may write");
 	s->bytes += record->n;
 	p->bytes += record->n;
-	p->all_bytes += record->n;
+	if (!p->core)
+		p->all_bytes += record->n;
 	return s->sink->write(s->sink, record + 1, record->n, err);
 }
 

@@ -64,6 +64,10 @@ struct gd_record_absent {
 #define GD_PACKER_ALL_BYTES (UINT64_C(16) << 30)
 #define GD_PACKER_ARTIFACTS 1024
 
+/* A core is as large as its process, in packs that nobody has parsed. */
+#define GD_PACKER_CORE_BYTES (UINT64_C(256) << 30)
+#define GD_PACKER_CORE_ARTIFACTS 12000
+
 /* ---- the inside, for its process and for the fuzzer ------------------------------------------ */
 
 struct gd_packer;
@@ -77,8 +81,9 @@ void gd_packer_destroy(struct gd_packer *packer); /* NULL allowed; forgets the a
 int gd_packer_attach(struct gd_packer *packer, const struct gd_attachment *attachment,
                      struct gd_error *err);
 
-/* A reader's records follow; `collector` becomes the collector of its artifacts. */
-void gd_packer_begin(struct gd_packer *packer, const char *collector);
+/* A reader's records follow; `collector` becomes the collector of its artifacts.  `core`: it may write as
+ * much as a core has. */
+void gd_packer_begin(struct gd_packer *packer, const char *collector, bool core);
 
 /*
  * One of its records.  -EBADMSG: it breaks the rules; -E2BIG: more than it may; else the archive's own

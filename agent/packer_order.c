@@ -149,10 +149,10 @@ int gd_packer_order_started(struct gd_packer_order *p, struct gd_error *err)
 	return why.code;
 }
 
-int gd_packer_order_begin(struct gd_packer_order *p, const char *collector, int fd,
+int gd_packer_order_begin(struct gd_packer_order *p, const char *collector, bool core, int fd,
                           struct gd_error *err)
 {
-	struct gd_packer_begin begin = { "" };
+	struct gd_packer_begin begin = { .core = core };
 	(void)snprintf(begin.collector, sizeof(begin.collector), "%s", collector);
 	return gd_message_send(p->fd, GD_PACKER_BEGIN, ++p->seq, &begin, sizeof(begin), &fd, 1,
 	                       err);

@@ -41,6 +41,8 @@ struct gd_packer_order_end {
 	uint64_t memory_reads, memory_bytes, memory_faults;
 	int64_t cpu_ns;          /* of all processes but the packer */
 	uint64_t peak_rss_bytes; /* the same */
+	struct gd_frozen frozen;
+	uint64_t target_pause_ns;
 	char go_version[128], go_note[248];
 	uint64_t n_steps;
 	struct gd_step steps[GD_STEPS_MAX];
@@ -58,8 +60,11 @@ int gd_packer_order_started(struct gd_packer_order *packer, struct gd_error *err
  */
 void gd_packer_order_scratch(struct gd_packer_order *packer);
 
-/* Records of that collector come through fd, which stays the caller's. */
-int gd_packer_order_begin(struct gd_packer_order *packer, const char *collector, int fd,
+/*
+ * Records of that collector come through fd, which stays the caller's; `core`: from the compressor, with
+ * the quota of a core.
+ */
+int gd_packer_order_begin(struct gd_packer_order *packer, const char *collector, bool core, int fd,
                           struct gd_error *err);
 
 struct gd_packer_order_ended {

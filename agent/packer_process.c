@@ -80,7 +80,7 @@ static int on_begin(struct process *p, struct gd_message *m)
 	}
 	p->reader_fd = m->fds[0];
 	p->fault = (struct gd_error){ 0 };
-	gd_packer_begin(p->packer, begin->collector);
+	gd_packer_begin(p->packer, begin->collector, begin->core == 1);
 	return 0;
 }
 
@@ -102,6 +102,8 @@ static void take_end(struct gd_snapshot *s, const struct gd_packer_order_end *en
 	s->ended = end->ended;
 	s->outcome = end->outcome;
 	s->interrupted = end->interrupted;
+	s->frozen = end->frozen;
+	s->target_pause_ns = end->target_pause_ns;
 	s->memory_reads = end->memory_reads;
 	s->memory_bytes = end->memory_bytes;
 	s->memory_faults = end->memory_faults;

@@ -21,6 +21,7 @@ enum gd_packer_message {
 
 struct gd_packer_begin {
 	char collector[32];
+	uint32_t core; /* 1: with the quota of a core */
 };
 
 struct gd_packer_row {

@@ -15,6 +15,7 @@
 struct remote {
 	struct gd_sink sink;
 	int fd;
+	const char *prefix; /* of all names */
 	volatile uint64_t *progress;
 	bool used[GD_RECORD_STREAMS];
 	/* Records on their way: whatever ends an artifact sends them, so that one that is whole is
@@ -104,10 +105,10 @@ static int on_close(struct gd_stream *stream, const struct gd_outcome *outcome,
 	return r;
 }
 
-static int name_it(const struct gd_artifact *artifact, char *name, size_t name_size, char *type,
-                   size_t type_size, struct gd_error *err)
+static int name_it(const struct remote *remote, const struct gd_artifact *artifact, char *name,
+                   size_t name_size, char *type, size_t type_size, struct gd_error *err)
 {
-	if ((size_t)snprintf(name, name_size, "%s", artifact->name) >= name_size ||
+	if ((size_t)snprintf(name, name_size, "%s%s", remote->prefix, artifact->name) >= name_size ||
 	    (size_t)snprintf(type, type_size, "%s", artifact->media_type) >= type_size)
 		return gd_fail(err, -ENAMETOOLONG, "artifact %.100s", artifact->name);
 	return 0;
@@ -123,7 +124,7 @@ static int on_open(struct gd_sink *sink, const struct gd_artifact *artifact,
 	if (record.stream == GD_RECORD_STREAMS)
 		return gd_fail(err, -EMFILE, "artifact %s: %d are open already", artifact->name,
 		               GD_RECORD_STREAMS);
-	int r = name_it(artifact, record.name, sizeof(record.name), record.media_type,
+	int r = name_it(remote, artifact, record.name, sizeof(record.name), record.media_type,
 	                sizeof(record.media_type), err);
 	if (r < 0)
 		return r;
@@ -146,22 +147,24 @@ static int on_open(struct gd_sink *sink, const struct gd_artifact *artifact,
 static int on_absent(struct gd_sink *sink, const struct gd_artifact *artifact,
                      const struct gd_outcome *outcome, struct gd_error *err)
 {
+	struct remote *remote = (struct remote *)sink;
 	struct gd_record_absent record = { .outcome = *outcome };
-	int r = name_it(artifact, record.name, sizeof(record.name), record.media_type,
+	int r = name_it(remote, artifact, record.name, sizeof(record.name), record.media_type,
 	                sizeof(record.media_type), err);
 	if (r == 0)
-		r = put_record((struct remote *)sink, GD_RECORD_ABSENT, &record, sizeof(record), err);
-	return r < 0 ? r : send_packet((struct remote *)sink, err);
+		r = put_record(remote, GD_RECORD_ABSENT, &record, sizeof(record), err);
+	return r < 0 ? r : send_packet(remote, err);
 }
 
-int gd_packer_sink_create(int fd, volatile uint64_t *progress, struct gd_sink **ret,
-                          struct gd_error *err)
+int gd_packer_sink_create(int fd, const char *prefix, volatile uint64_t *progress,
+                          struct gd_sink **ret, struct gd_error *err)
 {
 	struct remote *remote = calloc(1, sizeof(*remote));
 	if (remote == NULL)
 		return gd_fail_errno(err, -ENOMEM, "packer's sink");
 	remote->sink = (struct gd_sink){ .open = on_open, .absent = on_absent };
 	remote->fd = fd;
+	remote->prefix = prefix;
 	remote->progress = progress;
 	*ret = (struct gd_sink *)remote;
 	return 0;

@@ -9,7 +9,10 @@
 #include "base/error.h"
 #include "base/sink.h"
 
-/* The socket stays the caller's.  `progress` is counted up with every record. */
-int gd_packer_sink_create(int fd, volatile uint64_t *progress, struct gd_sink **ret,
-                          struct gd_error *err);
+/*
+ * The socket stays the caller's, `prefix` (borrowed) comes before all names.  `progress` is counted up
+ * with every record.
+ */
+int gd_packer_sink_create(int fd, const char *prefix, volatile uint64_t *progress,
+                          struct gd_sink **ret, struct gd_error *err);
 void gd_packer_sink_destroy(struct gd_sink *sink); /* NULL allowed; streams must be closed */

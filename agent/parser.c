@@ -15,6 +15,8 @@
 #include "agent/ask.h"
 #include "agent/packer_sink.h"
 #include "agent/parser_faults.h"
+#include "agent/parser_ranges.h"
+#include "agent/ranges.h"
 #include "agent/request.h"
 #include "agent/role.h"
 #include "agent/subject.h"
@@ -32,6 +34,7 @@ struct parser {
 	struct gd_target *target;
 	struct gd_go *go;
 	struct gd_error go_error;
+	struct gd_image *image; /* NULL until one is ordered; then it is what `target` reads */
 };
 
 /* ---- what is shared ------------------------------------------------------------------------- */
@@ -160,7 +163,7 @@ static void open_runtime(struct parser *p)
 		(void)gd_fail(&p->go_error, r, "not a Go process");
 }
 
-static int tell_runtime(struct parser *p)
+static int tell_runtime(struct parser *p, enum gd_request how)
 {
 	struct gd_request_runtime told = { .why = p->go_error };
 	if (p->go != NULL) {
@@ -172,22 +175,79 @@ static int tell_runtime(struct parser *p)
 		told.memory = p->target->memory->stats;
 		p->target->memory->stats = (struct gd_memory_stats){ 0 };
 	}
-	return gd_ask_tell(p->options->fd, GD_REQUEST_RUNTIME, &told, sizeof(told), NULL);
+	return gd_ask_tell(p->options->fd, how, &told, sizeof(told), NULL);
 }
 
-/* ---- one collector -------------------------------------------------------------------------- */
+/* ---- an image in the place of the process --------------------------------------------------- */
+
+/* The process itself stands for the pages that are its files'. */
+static int swap_memory(struct parser *p, struct gd_error *err)
+{
+	struct gd_memory *live = NULL;
+	struct gd_memory *memory = NULL;
+	struct gd_maps maps = { 0 };
+	int r = gd_memory_live(p->target->fds.mem_fd, &live, err);
+	if (r == 0)
+		r = gd_memory_image(p->image, live, &memory, err);
+	if (r == 0)
+		r = gd_image_to_maps(p->image, &maps, err);
+	if (r < 0)
+		return r;
+	gd_go_close(p->go);
+	p->go = NULL;
+	gd_memory_close(p->target->memory);
+	gd_maps_deinit(&p->target->maps);
+	p->target->memory = memory;
+	p->target->maps = maps;
+	count_reads(p);
+	return 0;
+}
+
+static void open_runtime_of_image(struct parser *p)
+{
+	size_t n = 0;
+	const struct gd_image_thread *threads = gd_image_threads(p->image, &n);
+	GD_FREE pid_t *tids = calloc(n + 1, sizeof(*tids));
+	if (p->options->level != GD_PARSER_ALL) {
+		p->go_error = p->options->why;
+		return;
+	}
+	for (size_t i = 0; tids != NULL && i < n; i++)
+		tids[i] = threads[i].tid;
+	p->go_error = (struct gd_error){ 0 };
+	int r = gd_go_open(p->target->memory, &p->target->maps, tids, tids != NULL ? n : 0, &p->go,
+	                   &p->go_error);
+	if (r == -ENOENT)
+		(void)gd_fail(&p->go_error, r, "not a Go process");
+}
+
+static int on_image(struct parser *p, int fds[2])
+{
+	struct gd_error err = { 0 };
+	if (p->image != NULL)
+		return -EBADMSG;
+	int r = gd_image_open(fds[0], fds[1], &p->image, &err);
+	fds[0] = fds[1] = -1; /* taken over */
+	if (r == 0)
+		r = swap_memory(p, &err);
+	if (r < 0)
+		return r;
+	open_runtime_of_image(p);
+	return tell_runtime(p, GD_REQUEST_IMAGED);
+}
+
+/* ---- one forked reader ---------------------------------------------------------------------- */
 
 static int collect(struct parser *p, const struct gd_collector *collector, int ask_fd, int sink_fd)
 {
 	struct gd_error err = { 0 };
 	struct gd_collect c = { .target = p->target, .go = p->go, .go_error = p->go_error,
 		                .go_failed = p->options->level != GD_PARSER_ALL,
-		                .cancelled = p->cancelled };
-	(void)close(p->options->fd);
-	if (gd_role_tighten(&err) < 0 ||
-	    gd_packer_sink_create(sink_fd, p->progress, &c.sink, &err) < 0)
+		                .image = p->image, .cancelled = p->cancelled };
+	/* What there is only of an image needs no name that says so. */
+	const char *prefix = p->image != NULL && !collector->of_image ? GD_PARSER_IMAGE_PREFIX : "";
+	if (gd_packer_sink_create(sink_fd, prefix, p->progress, &c.sink, &err) < 0)
 		return 1;
-	gd_ask_rebind(p->access, ask_fd);
 	gd_parser_fault(collector->name, ask_fd, sink_fd);
 	struct gd_request_done done = { .outcome = collector->collect(&c) };
 	done.torn_reads = c.torn_reads;
@@ -198,27 +258,55 @@ static int collect(struct parser *p, const struct gd_collector *collector, int a
 	return gd_ask_tell(ask_fd, GD_REQUEST_DONE, &done, sizeof(done), NULL) < 0 ? 1 : 0;
 }
 
-static _Noreturn void be_collector(struct parser *p, const struct gd_collector *collector,
-                                   const int fds[2])
+/* Ranges for the broker; none when there is no Go heap to tell them from. */
+static int tell_ranges(struct parser *p, enum gd_order_work work, int ask_fd, int ranges_fd)
+{
+	struct gd_ranges ranges = GD_RANGES_INIT;
+	struct gd_error err = { 0 };
+	struct gd_collect c = { .target = p->target, .go = p->go, .go_error = p->go_error,
+		                .image = p->image, .cancelled = p->cancelled };
+	struct gd_request_done done = { .outcome = GD_OUTCOME_COMPLETE };
+	int r = work == GD_WORK_SKIP ? gd_parser_ranges_skip(&c, &ranges, &err)
+	                             : gd_parser_ranges_noscan(&c, &ranges, &err);
+	if (r == 0)
+		r = gd_ranges_put(ranges_fd, ranges.list, ranges.n, &err);
+	if (r < 0)
+		done.outcome = gd_outcome_of(GD_GRADE_FAILED, &err);
+	return gd_ask_tell(ask_fd, GD_REQUEST_DONE, &done, sizeof(done), NULL) < 0 ? 1 : 0;
+}
+
+static int work(struct parser *p, const struct gd_order_collect *order, const int fds[2])
+{
+	(void)close(p->options->fd);
+	if (gd_role_tighten(NULL) < 0)
+		return 1;
+	gd_ask_rebind(p->access, fds[0]);
+	return order->work == GD_WORK_COLLECT
+	               ? collect(p, p->options->plan->list[order->item].collector, fds[0], fds[1])
+	               : tell_ranges(p, (enum gd_order_work)order->work, fds[0], fds[1]);
+}
+
+static _Noreturn void be_reader(struct parser *p, const struct gd_order_collect *order,
+                                const int fds[2])
 {
 	/* Its parent is the broker, and may be gone already. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 ||
 	    (pid_t)syscall(SYS_getppid) != p->options->broker)
 		_exit(1);
-	_exit(collect(p, collector, fds[0], fds[1]));
+	_exit(work(p, order, fds));
 }
 
 static int on_collect(struct parser *p, const struct gd_order_collect *order, const int fds[2])
 {
-	const struct gd_plan *plan = p->options->plan;
-	if (order->item >= plan->n)
+	if (order->work >= GD_WORKS ||
+	    (order->work == GD_WORK_COLLECT && order->item >= p->options->plan->n))
 		return -EBADMSG;
 	/* Not fork(): the child is to be the broker's. */
 	long pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);
 	if (pid < 0)
 		return -errno;
 	if (pid == 0)
-		be_collector(p, plan->list[order->item].collector, fds);
+		be_reader(p, order, fds);
 	const struct gd_request_forked told = { .pid = (int32_t)pid };
 	return gd_ask_tell(p->options->fd, GD_REQUEST_FORKED, &told, sizeof(told), NULL);
 }
@@ -232,9 +320,12 @@ static int serve(struct parser *p)
 		int r = gd_message_recv(p->options->fd, &m, &order, sizeof(order), NULL);
 		if (r <= 0)
 			return r < 0 ? 1 : 0;
-		r = m.type == GD_ORDER_COLLECT && m.len == sizeof(order) && m.n_fds == 2
-		            ? on_collect(p, &order, m.fds)
-		            : -EBADMSG;
+		if (m.type == GD_ORDER_COLLECT && m.len == sizeof(order) && m.n_fds == 2)
+			r = on_collect(p, &order, m.fds);
+		else if (m.type == GD_ORDER_IMAGE && m.len == 0 && m.n_fds == 2)
+			r = on_image(p, m.fds);
+		else
+			r = -EBADMSG;
 		gd_message_close_fds(&m);
 		if (r < 0)
 			return 1;
@@ -263,7 +354,7 @@ int gd_parser_run(void *arg)
 	if (tell_subject(&p) < 0)
 		return 1;
 	open_runtime(&p);
-	if (tell_runtime(&p) < 0)
+	if (tell_runtime(&p, GD_REQUEST_RUNTIME) < 0)
 		return 1;
 	/* Nothing is freed: the end of the process does that, and is near. */
 	return serve(&p);

@@ -46,6 +46,9 @@ struct gd_parser_options {
 	pid_t broker;
 };
 
+/* Artifacts read from an image have this before their name. */
+#define GD_PARSER_IMAGE_PREFIX "image/"
+
 /* A run of gd_role_fork; `arg` is a struct gd_parser_options. */
 int gd_parser_run(void *arg);
 

@@ -264,14 +264,13 @@ static bool is_born_since(const struct gd_parser_order *p, pid_t pid, pid_t pack
 }
 
 /* Gives the order and learns the child's pid; 0, or why not. */
-static int order(struct gd_parser_order *p, size_t item, const int fds[2], pid_t packer,
-                 pid_t *ret_pid, struct gd_error *err)
+static int order(struct gd_parser_order *p, const struct gd_order_collect *order, const int fds[2],
+                 pid_t packer, pid_t *ret_pid, struct gd_error *err)
 {
-	const struct gd_order_collect body = { .item = (uint32_t)item };
 	struct gd_grant_told told;
 	struct gd_error why = { 0 };
 	int64_t since = gd_clock_now().boottime_ns;
-	int r = gd_message_send(p->grant.fd, GD_ORDER_COLLECT, 0, &body, sizeof(body), fds, 2,
+	int r = gd_message_send(p->grant.fd, GD_ORDER_COLLECT, 0, order, sizeof(*order), fds, 2,
 	                        &why);
 	if (r == 0)
 		r = serve(p, &p->grant, GD_REQUEST_FORKED, &told, &why);
@@ -318,14 +317,15 @@ static struct gd_outcome attend(struct gd_parser_order *p, const char *name, int
 static void run(struct gd_parser_order *p, size_t item, const int ask[2], const int record[2],
                 struct gd_packer_order *packer, struct gd_parser_order_result *ret)
 {
+	const struct gd_order_collect collect = { .work = GD_WORK_COLLECT, .item = (uint32_t)item };
 	const char *name = p->plan->list[item].collector->name;
 	const int given[2] = { ask[1], record[1] };
 	p->packer = packer;
 	struct gd_error err = { 0 };
 	pid_t pid = 0;
-	int r = gd_packer_order_begin(packer, name, record[0], &err);
+	int r = gd_packer_order_begin(packer, name, false, record[0], &err);
 	if (r == 0)
-		r = order(p, item, given, packer->pid, &pid, &err);
+		r = order(p, &collect, given, packer->pid, &pid, &err);
 	(void)close(record[0]);
 	(void)close(record[1]);
 	(void)close(ask[1]);
@@ -350,6 +350,87 @@ static void run(struct gd_parser_order *p, size_t item, const int ask[2], const 
 		                                ret->outcome);
 }
 
+/* ---- an image, and what is asked about one ----------------------------------------------------- */
+
+/* False: it has died of it. */
+static bool order_image(struct gd_parser_order *p)
+{
+	const int fds[2] = { p->image_fd, p->image_index_fd };
+	struct gd_grant_told told;
+	struct gd_error err = { 0 };
+	int r = gd_message_send(p->grant.fd, GD_ORDER_IMAGE, 0, NULL, 0, fds, 2, &err);
+	if (r == 0)
+		r = serve(p, &p->grant, GD_REQUEST_IMAGED, &told, &err);
+	else if (r == -EPIPE)
+		r = 0;
+	if (r != 1) {
+		bury_first(p, "the image", r, &err);
+		return false;
+	}
+	p->image_runtime = told.runtime;
+	return true;
+}
+
+/* A first one that is alive and has all that it was given before; false: there will be none. */
+static bool bring_back(struct gd_parser_order *p)
+{
+	while (p->pid == 0) {
+		gd_parser_order_runtime(p);
+		if (p->pid == 0)
+			return false;
+		if (p->image_fd >= 0)
+			(void)order_image(p);
+	}
+	return true;
+}
+
+int gd_parser_order_image(struct gd_parser_order *p, int file_fd, int index_fd,
+                          struct gd_error *err)
+{
+	bool alive = p->pid != 0;
+	p->image_fd = file_fd;
+	p->image_index_fd = index_fd;
+	if ((!alive || !order_image(p)) && !bring_back(p)) {
+		p->image_fd = -1;
+		if (err != NULL)
+			*err = p->why;
+		return p->why.code;
+	}
+	return 0;
+}
+
+int gd_parser_order_ranges(struct gd_parser_order *p, enum gd_order_work work, pid_t packer,
+                           struct gd_ranges *ret, struct gd_error *err)
+{
+	const struct gd_order_collect body = { .work = work };
+	struct gd_parser_order_result result = { .bytes = 0 };
+	GD_CLOSE int ranges_fd = -1;
+	int ask[2];
+	pid_t pid = 0;
+	if (!bring_back(p)) {
+		if (err != NULL)
+			*err = p->why;
+		return p->why.code;
+	}
+	ranges_fd = gd_ranges_create(err);
+	int r = ranges_fd < 0 ? ranges_fd : pair(ask, err);
+	if (r < 0)
+		return r;
+	const int given[2] = { ask[1], ranges_fd };
+	struct gd_error why = { 0 };
+	r = order(p, &body, given, packer, &pid, &why);
+	(void)close(ask[1]);
+	struct gd_outcome outcome = r < 0 ? gd_outcome_of(GD_GRADE_FAILED, &why)
+	                                  : attend(p, "ranges", ask[0], &pid, &result);
+	(void)close(ask[0]);
+	if (pid != 0)
+		(void)reap(p, pid, false, false);
+	if (outcome.grade != GD_GRADE_COMPLETE)
+		return gd_fail(err, outcome.why.code < 0 ? outcome.why.code : -EIO, "%s",
+		               outcome.why.msg);
+	return gd_ranges_take(ranges_fd, ret, err);
+}
+
 void gd_parser_order_collect(struct gd_parser_order *p, size_t item,
                              struct gd_packer_order *packer, struct gd_parser_order_result *ret)
 {
@@ -357,9 +438,7 @@ void gd_parser_order_collect(struct gd_parser_order *p, size_t item,
 	int record[2];
 	struct gd_error err = { 0 };
 	*ret = (struct gd_parser_order_result){ .outcome = GD_OUTCOME_COMPLETE };
-	if (p->pid == 0)
-		gd_parser_order_runtime(p);
-	if (p->pid == 0) {
+	if (!bring_back(p)) {
 		ret->outcome = gd_outcome_of(GD_GRADE_FAILED, &p->why);
 		return;
 	}

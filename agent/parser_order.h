@@ -12,6 +12,7 @@
 #include "agent/packer_order.h"
 #include "agent/parser.h"
 #include "agent/plan.h"
+#include "agent/ranges.h"
 #include "base/error.h"
 #include "base/sink.h"
 #include "target/target.h"
@@ -27,6 +28,7 @@ struct gd_parser_order {
 	bool has_subject;
 	struct gd_request_subject subject;
 	struct gd_request_runtime runtime;
+	struct gd_request_runtime image_runtime; /* as it lies in the image */
 	struct gd_memory_stats memory; /* of all parsers that told */
 	int64_t cpu_ns;
 	uint64_t peak_rss_bytes; /* the first one's, and that of the largest child beside it */
@@ -37,13 +39,15 @@ struct gd_parser_order {
 	struct gd_grant grant;
 	unsigned deaths;
 	struct gd_error why; /* the last one's */
+	int image_fd, image_index_fd; /* borrowed; -1: the process itself is read */
 	uint64_t peak_first, peak_child;
 	struct gd_packer_order *packer; /* NULL, or who may want something while we wait */
 	uint64_t progress_seen;
 	int64_t progress_ns;
 };
 #define GD_PARSER_ORDER_INIT                                                                       \
-	((struct gd_parser_order){ .shared.cancelled_fd = -1, .grant.fd = -1 })
+	((struct gd_parser_order){ .shared.cancelled_fd = -1, .grant.fd = -1, .image_fd = -1,      \
+	                           .image_index_fd = -1 })
 
 /* Forks the first one and returns at once. */
 int gd_parser_order_start(struct gd_parser_order *parser, struct gd_error *err);
@@ -63,6 +67,17 @@ struct gd_parser_order_result {
 /* Runs one collector of the plan. */
 void gd_parser_order_collect(struct gd_parser_order *parser, size_t item,
                              struct gd_packer_order *packer, struct gd_parser_order_result *ret);
+
+/*
+ * From here on an image is read (its descriptors stay the caller's until the end), also by whoever takes
+ * the place of one that dies.  Fails when none can open it.
+ */
+int gd_parser_order_image(struct gd_parser_order *parser, int file_fd, int index_fd,
+                          struct gd_error *err);
+
+/* SKIP or NOSCAN; `packer` is the pid of the one child that is not the parser's. */
+int gd_parser_order_ranges(struct gd_parser_order *parser, enum gd_order_work work, pid_t packer,
+                           struct gd_ranges *ret, struct gd_error *err);
 
 /* Kills what is left without counting; safe after end and on INIT. */
 void gd_parser_order_stop(struct gd_parser_order *parser);

@@ -14,14 +14,11 @@ int gd_plan_parse_profile(const char *text, enum gd_profile *ret, struct gd_erro
 	for (size_t i = 0; i < sizeof(profile_names) / sizeof(*profile_names); i++) {
 		if (strcmp(text, profile_names[i]) != 0)
 			continue;
-		if (i == GD_PROFILE_FULL)
-			return gd_fail(err, -EINVAL,
-			               "profile full means a core dump, which this version cannot take; "
-			               "use standard");
 		*ret = (enum gd_profile)i;
 		return 0;
 	}
-	return gd_fail(err, -EINVAL, "unknown profile \"%s\"; there are light and standard", text);
+	return gd_fail(err, -EINVAL, "unknown profile \"%s\"; there are light, standard and full",
+	               text);
 }
 
 /* Is `name` (n bytes) one of the comma-separated words of list? */
@@ -83,6 +80,29 @@ int gd_plan_make(enum gd_profile profile, const char *only, const char *skip, st
 		return gd_fail(err, -EINVAL, "--only and --skip leave nothing to collect");
 	*ret = plan;
 	return 0;
+}
+
+int gd_plan_add(struct gd_plan *plan, const char *name, struct gd_error *err)
+{
+	const struct gd_collector *collector = find(name, strlen(name));
+	for (size_t i = 0; i < plan->n; i++) {
+		if (plan->list[i].collector == collector) {
+			plan->list[i].named = true;
+			return 0;
+		}
+	}
+	if (collector == NULL || plan->n == GD_PLAN_MAX)
+		return gd_fail(err, -EINVAL, "collector %s cannot be added", name);
+	plan->list[plan->n++] = (struct gd_plan_item){ .collector = collector, .named = true };
+	return 0;
+}
+
+bool gd_plan_has(const struct gd_plan *plan, const char *name)
+{
+	for (size_t i = 0; i < plan->n; i++)
+		if (strcmp(plan->list[i].collector->name, name) == 0)
+			return true;
+	return false;
 }
 
 void gd_plan_put(const struct gd_plan *plan, struct gd_json *json)

@@ -29,5 +29,9 @@ int gd_plan_parse_profile(const char *text, enum gd_profile *ret, struct gd_erro
 int gd_plan_make(enum gd_profile profile, const char *only, const char *skip, struct gd_plan *ret,
                  struct gd_error *err);
 
+/* One more, asked for by name; it may be there already. */
+int gd_plan_add(struct gd_plan *plan, const char *name, struct gd_error *err);
+bool gd_plan_has(const struct gd_plan *plan, const char *name);
+
 /* The names of its collectors, as the member "collectors" of an open object. */
 void gd_plan_put(const struct gd_plan *plan, struct gd_json *json);

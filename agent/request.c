@@ -23,6 +23,8 @@ const struct gd_request_info gd_requests[GD_REQUESTS] = {
 	                         BY(GD_ASKER_OPENING), true, 1 },
 	[GD_REQUEST_FORKED] = { "forked", sizeof(struct gd_request_forked), BY(GD_ASKER_FORKING),
 	                        false, 256 },
+	[GD_REQUEST_IMAGED] = { "imaged", sizeof(struct gd_request_runtime), BY(GD_ASKER_FORKING),
+	                        false, 8 },
 	[GD_REQUEST_DONE] = { "done", sizeof(struct gd_request_done), BY(GD_ASKER_COLLECTOR), true,
 	                      1 },
 	/* Never checked itself: what it holds is. */
@@ -53,6 +55,7 @@ static const struct {
 	{ "oom_score_adj", GD_REQUEST_PLAIN },
 	{ "coredump_filter", GD_REQUEST_PLAIN },
 	{ "cgroup", GD_REQUEST_PLAIN },
+	{ "auxv", GD_REQUEST_PLAIN },
 	{ "uid_map", GD_REQUEST_PLAIN },
 	{ "gid_map", GD_REQUEST_PLAIN },
 	{ "task/N/status", GD_REQUEST_PLAIN },
@@ -252,7 +255,8 @@ static bool is_sound(uint16_t type, const void *body)
 		       ENDS(s->build_id) && ENDS(s->container_id) && ENDS(s->pod_uid) &&
 		       ENDS(s->cgroup);
 	}
-	case GD_REQUEST_RUNTIME: {
+	case GD_REQUEST_RUNTIME:
+	case GD_REQUEST_IMAGED: {
 		const struct gd_request_runtime *r = body;
 		return ENDS(r->why.msg) && r->why.code <= 0 && ENDS(r->version) && ENDS(r->note);
 	}

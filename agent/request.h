@@ -28,6 +28,7 @@ enum gd_request {
 	GD_REQUEST_RUNTIME,  /* the Go runtime has been opened, or not */
 	GD_REQUEST_FORKED,   /* the reader that was ordered has this pid */
 	GD_REQUEST_DONE,     /* how a collector came out */
+	GD_REQUEST_IMAGED,   /* the image that was ordered is what is read from now on, or why not */
 	/* Up to GD_REQUEST_MANY_MAX questions at once, each a struct gd_request_part and its body,
 	 * padded to 8; each is checked and counted as if it had come alone. */
 	GD_REQUEST_MANY,
@@ -39,6 +40,8 @@ enum gd_answer {
 	GD_ANSWER = 1,
 	GD_ANSWER_MANY,   /* to as many, in their order: each an answer, padded to 8 */
 	GD_ORDER_COLLECT, /* struct gd_order_collect; descriptors: its questions, its records */
+	/* Descriptors: file and index of an image.  From then on it is read, not the process. */
+	GD_ORDER_IMAGE,
 };
 
 struct gd_request_part {
@@ -107,8 +110,18 @@ struct gd_request_done {
 	struct gd_memory_stats memory;
 };
 
+/* What a forked reader is to do. */
+enum gd_order_work {
+	GD_WORK_COLLECT, /* a collector of the plan */
+	/* Ranges, into a memory file in the place of its records (ranges.h): */
+	GD_WORK_SKIP,   /* what a thin image leaves out */
+	GD_WORK_NOSCAN, /* what of the heap has no pointers */
+	GD_WORKS,
+};
+
 struct gd_order_collect {
-	uint32_t item; /* index in the plan */
+	uint32_t work; /* enum gd_order_work */
+	uint32_t item; /* COLLECT: index in the plan */
 };
 
 /* An answer's body: this, then `n` bytes (of a file, of a link) when code is 0. */

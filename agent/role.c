@@ -30,10 +30,18 @@
 static const char *const parser_calls[] = {
 	"pread64", "read", "sendmsg", "recvmsg", "poll", "ppoll",
 	"ioctl", /* PERF_EVENT_IOC_REFRESH on descriptors that the broker made */
+	"fstat", "newfstatat", "fcntl", /* is what it was given a sealed index, and how long? */
 	"uname",
 	/* The one that opens the runtime once forks one for each collector (gd_role_tighten takes
 	 * these away again there). */
 	"clone", "prctl", "seccomp", "getppid", NULL,
+};
+
+/* Threads, and nothing that could reach further than its image and its socket. */
+static const char *const compressor_calls[] = {
+	"pread64", "read", "sendmsg", "recvmsg", "poll", "ppoll", "fstat", "newfstatat", "fcntl",
+	"clone", "set_robust_list", "rseq", "rt_sigaction", "sched_yield", "sched_getaffinity",
+	"getrusage", "uname", NULL,
 };
 
 static const char *const packer_calls[] = {
@@ -93,11 +101,13 @@ static const char *const uploader_writes[] = { "$GODIAG_UPLOAD_STORE", NULL };
 const struct gd_role_info gd_roles[GD_ROLES] = {
 	[GD_ROLE_BROKER] = {
 		.name = "broker",
-		/* The first three are its work; with the others it puts its children into theirs.
+		.keeps_all = true,
+		/* The first three are its work; with the others it puts its children into theirs, and
+		 * the freezer needs the last two.
 		 * Stacks of kernel threads (SYS_ADMIN) are for the command line alone. */
 		.capabilities = BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH) | BIT(CAP_PERFMON) |
 		                BIT(CAP_SETUID) | BIT(CAP_SETGID) | BIT(CAP_SETPCAP) |
-		                BIT(CAP_KILL),
+		                BIT(CAP_KILL) | BIT(CAP_SYS_NICE),
 		.network = false,
 	},
 	[GD_ROLE_PARSER] = {
@@ -112,6 +122,21 @@ const struct gd_role_info gd_roles[GD_ROLES] = {
 		.user = "godiag-packer",
 		.syscalls = packer_calls,
 		.memory_max = 1024 * MIB,
+		.files_max = 256,
+	},
+	[GD_ROLE_FREEZER] = {
+		.name = "freezer",
+		/* All it was started with.  Needed are SYS_PTRACE, which equals root anyway, KILL
+		 * for the SIGURG it sends, SYS_NICE to give huge pages back, DAC_OVERRIDE for
+		 * clear_refs and oom_score_adj; and whether a process of root's is dumpable the
+		 * kernel tells only to who has all that process has. */
+		.capabilities = UINT64_MAX,
+	},
+	[GD_ROLE_COMPRESSOR] = {
+		.name = "compressor",
+		.user = "godiag-packer",
+		.syscalls = compressor_calls,
+		.memory_max = 4096 * MIB,
 		.files_max = 256,
 	},
 	[GD_ROLE_WATCHER] = {
@@ -252,7 +277,7 @@ static int enter(const struct gd_role_info *info, const int *keep, size_t n_keep
                  struct gd_role_gaps *gaps, struct gd_error *err)
 {
 	bool jailed = info->syscalls != NULL;
-	int r = jailed ? close_others(keep, n_keep, err) : 0;
+	int r = info->keeps_all ? 0 : close_others(keep, n_keep, err);
 	if (r == 0)
 		r = gd_role_jail_privileges(info, err);
 	if (r == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)

@@ -2,7 +2,7 @@
 /*
  * The roles our processes play and what each may do: the table of docs/privilege.md as data.  A
  * process enters its role once, after it has what it needs and before it sees the first foreign
- * byte; there is no way back.  Tracer and guard join with the core dump.
+ * byte; there is no way back.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,6 +15,8 @@ enum gd_role {
 	GD_ROLE_BROKER,   /* opens and hands out descriptors, holds the capabilities */
 	GD_ROLE_PARSER,   /* reads the target through passed descriptors: pread, write, no more */
 	GD_ROLE_PACKER,   /* hashes, compresses, writes the archive it was given a descriptor of */
+	GD_ROLE_FREEZER,  /* traces one target: makes its image; parent of tracer and guard */
+	GD_ROLE_COMPRESSOR, /* an image's bytes into packs, in threads; parses none of them */
 	GD_ROLE_WATCHER,  /* samples: reads /proc and cgroup files and passed memory, asks the broker */
 	GD_ROLE_HOOK,     /* serves passed sockets, one of them to the broker; makes none, no files */
 	GD_ROLE_SCRAPER,  /* connects to the services' own metrics; no files */
@@ -35,6 +37,7 @@ struct gd_role_info {
 	 * what does not exist is left out. */
 	const char *const *read_paths;
 	const char *const *write_paths; /* the same, writable */
+	bool keeps_all;               /* descriptors: it is the one that hands them out */
 	bool network;                 /* may create and connect or accept INET sockets */
 	uint64_t memory_max;          /* RLIMIT_AS, 0 none */
 	unsigned files_max;           /* RLIMIT_NOFILE, 0 as it is */
@@ -58,7 +61,7 @@ int gd_role_also_read(const char *path, struct gd_error *err);
 
 /*
  * Enters it: closes all descriptors but 0 to 2 and `keep` (0 to 2 are tied to /dev/null unless
- * kept), capabilities, uid (when we hold CAP_SETUID, else the uid stays and the process becomes
+ * kept; the broker keeps all), capabilities, uid (when we hold CAP_SETUID, else the uid stays and the process becomes
  * non-dumpable), no_new_privs, rlimits, Landlock, seccomp with KILL_PROCESS.  Single-threaded
  * callers only.  On failure the process must _exit.
  */

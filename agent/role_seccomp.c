@@ -139,13 +139,14 @@ static int deny(scmp_filter_ctx ctx, const char *name)
 
 /*
  * For the broker, whose forks will have narrower ones on top: no network, no other namespaces, no
- * writing to others, nothing that changes the host.  ptrace stays: the tracer is to be its child.
+ * writing to others, nothing that changes the host.  ptrace stays: the tracer is its grandchild; and
+ * userfaultfd, which the freezer tries on itself.
  */
 static int deny_the_rest(struct gd_error *err)
 {
 	static const char *const names[] = {
 		"process_vm_readv", "process_vm_writev", "mount", "umount2", "pivot_root", "chroot",
-		"setns", "unshare", "bpf", "userfaultfd", "io_uring_setup", "init_module",
+		"setns", "unshare", "bpf", "io_uring_setup", "init_module",
 		"finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot",
 		"swapon", "swapoff", "acct", "quotactl", "iopl", "ioperm", "add_key", "keyctl",
 		"request_key", "settimeofday", "clock_settime", "sethostname", "setdomainname",

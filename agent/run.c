@@ -6,6 +6,7 @@
 #include "agent/run.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -92,6 +93,21 @@ static size_t put_labels(const struct gd_operation *o, struct gd_label labels[4]
 	return n;
 }
 
+static struct gd_capture_freeze freeze_of(const struct gd_operation_core *core)
+{
+	return (struct gd_capture_freeze){
+		.consistent = core->consistent,
+		.thin = core->thin,
+		.secret = core->force,
+		.lose_huge = core->lose_huge,
+		.zero_noscan = core->zero_noscan,
+		.max_pause_ns = core->max_pause_ns,
+		.workers = core->workers,
+		/* Gone by now: then this one is in full. */
+		.base_fd = core->base[0] != '\0' ? open(core->base, O_RDONLY | O_CLOEXEC) : -1,
+	};
+}
+
 static int run(void *arg)
 {
 	const struct job *job = arg;
@@ -122,6 +138,8 @@ static int run(void *arg)
 			{ "exit.json", "application/json", "watcher", 0 },
 			o->exit_json, strlen(o->exit_json)
 		};
+	if (o->core.wanted && gd_plan_add(&plan, "core", &err) < 0)
+		return 1;
 	struct gd_capture_options options = {
 		.pid = o->subject.pid,
 		.start_ticks = o->subject.start_ticks,
@@ -129,6 +147,7 @@ static int run(void *arg)
 		.attachments = attachments,
 		.n_attachments = n,
 		.plan = &plan,
+		.freeze = freeze_of(&o->core),
 		.output_dir = job->ready,
 		.id = o->id,
 		.trigger = o->trigger,

@@ -45,6 +45,65 @@ static void measure(struct gd_agent *agent, bool has_target, struct gd_load *ret
 	};
 }
 
+/* Where it lies now: in ready/ until it is uploaded, then in done/.  False: in neither. */
+static bool find_archive(const struct gd_operation *o, char *to, size_t size)
+{
+	static const char ready[] = "/ready/";
+	const char *at = strstr(o->path, ready);
+	(void)snprintf(to, size, "%s", o->path);
+	if (access(to, R_OK) == 0)
+		return true;
+	if (at == NULL)
+		return false;
+	int n = snprintf(to, size, "%.*s/done/%s", (int)(at - o->path), o->path,
+	                 at + sizeof(ready) - 1);
+	return n > 0 && (size_t)n < size && access(to, R_OK) == 0;
+}
+
+/* The newest capture of the same process that holds a whole core and is still in the spool. */
+static void find_base(const struct gd_agent *agent, const struct gd_operation *o, char *to,
+                      size_t size)
+{
+	for (unsigned i = 0; i < GD_OPERATIONS_MAX; i++) {
+		const struct gd_operation *other = gd_operations_newest(&agent->operations, i);
+		if (other == NULL)
+			break;
+		if (other == o || other->path[0] == '\0' || !other->core.wanted ||
+		    other->core.thin || other->core.base[0] != '\0' ||
+		    other->subject.pid != o->subject.pid ||
+		    other->subject.start_ticks != o->subject.start_ticks ||
+		    !find_archive(other, to, size))
+			continue;
+		return;
+	}
+	to[0] = '\0';
+}
+
+static void take_core(const struct gd_agent *agent, const struct gd_ask *ask,
+                      struct gd_operation *o)
+{
+	const struct gd_rule *rule = ask->degraded ? NULL : ask->rule;
+	const struct gd_core_policy *how = &agent->policy->core;
+	enum gd_policy_core core = rule != NULL                        ? rule->core
+	                           : ask->profile == GD_PROFILE_FULL ? GD_POLICY_CORE_FULL
+	                                                             : GD_POLICY_CORE_NONE;
+	uint64_t pause_ns = agent->policy->budget.pause_ns;
+	if (rule != NULL && rule->budget.pause_ns != 0)
+		pause_ns = rule->budget.pause_ns;
+	o->core = (struct gd_operation_core){
+		.wanted = core != GD_POLICY_CORE_NONE,
+		.thin = core == GD_POLICY_CORE_THIN,
+		.consistent = rule != NULL && rule->consistent,
+		.force = rule != NULL && rule->force_core,
+		.zero_noscan = how->zero_noscan,
+		.lose_huge = !how->keep_huge,
+		.workers = (unsigned)how->workers,
+		.max_pause_ns = (int64_t)pause_ns,
+	};
+	if (core == GD_POLICY_CORE_FULL)
+		find_base(agent, o, o->core.base, sizeof(o->core.base));
+}
+
 static void fill(struct gd_operation *o, const struct gd_agent *agent, const struct gd_ask *ask,
                  const struct gd_process *process, const char *id)
 {
@@ -68,6 +127,7 @@ static void fill(struct gd_operation *o, const struct gd_agent *agent, const str
 		memcpy(o->comm, process->info.comm, sizeof(o->comm));
 	}
 	o->profile = ask->profile;
+	take_core(agent, ask, o);
 	o->class = ask->class;
 	o->deadline_ns = ask->deadline_ns != 0 ? ask->deadline_ns : DEADLINE_NS;
 	o->asked_ns = gd_clock_monotonic_ns();
@@ -221,6 +281,7 @@ void gd_agent_fired(void *arg, const struct gd_fired *fired)
 		.reason = fired->why,
 		.subject = fired->subject,
 		.profile = fired->degraded ? GD_PROFILE_LIGHT : (enum gd_profile)rule->profile,
+		.degraded = fired->degraded,
 		.class = class_of(rule),
 		.deadline_ns = near_oom(rule) ? MEMORY_DEADLINE_NS : 0,
 		.gone = rule->kind == GD_WHEN_EVENT && rule->event == GD_EVENT_GONE,
@@ -255,6 +316,7 @@ void gd_agent_hook_trigger(void *arg, const struct gd_hook_trigger *trigger,
 		.fingerprint = trigger->fingerprint[0] != '\0' ? trigger->fingerprint : NULL,
 		.starts_at = trigger->starts_at[0] != '\0' ? trigger->starts_at : NULL,
 		.profile = degraded ? GD_PROFILE_LIGHT : (enum gd_profile)rule->profile,
+		.degraded = degraded,
 		.class = GD_SPOOL_ALERT,
 	};
 	gd_agent_ask(agent, &ask, verdict);

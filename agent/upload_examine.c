@@ -4,8 +4,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
-#include <openssl/evp.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -14,6 +12,7 @@
 
 #include "agent/role.h"
 #include "agent/upload.h"
+#include "archive/reader.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 
@@ -36,14 +35,6 @@ static int examine(void *arg)
 	memset(&answer, 0, sizeof(answer));
 	answer.code = gd_spool_examine(work->fd, &answer.facts, &answer.err);
 	return gd_io_write_all(work->pipe_fd, &answer, sizeof(answer), NULL) < 0;
-}
-
-/* Libraries open files when they are used first: the child could not. */
-static void warm_up(void)
-{
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	json_object_seed(0);
-	(void)EVP_Digest("", 0, digest, NULL, EVP_sha256(), NULL);
 }
 
 static bool read_answer(int fd, struct answer *ret)
@@ -81,7 +72,7 @@ int gd_upload_examine(int fd, struct gd_spool_facts *ret, struct gd_error *err)
 {
 	GD_CLOSE int archive_fd = fd;
 	int pipe_fds[2];
-	warm_up();
+	gd_reader_prepare();
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return gd_fail_errno(err, -errno, "pipe");
 	GD_CLOSE int from_child = pipe_fds[0];

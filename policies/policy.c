@@ -107,6 +107,7 @@ static struct gd_policy *make_policy(const struct gd_policy_files *files)
 		.spool_bytes = UINT64_C(2) << 30,
 		.free_ratio = 0.15,
 	};
+	policy->core.keep_huge = true;
 	policy->hook.listen = strdup(HOOK_LISTEN);
 	policy->files = malloc((files->n + 1) * sizeof(*policy->files));
 	if (policy->files != NULL)

@@ -81,6 +81,10 @@ extern const char *const gd_event_names[GD_EVENTS];
 enum gd_policy_profile { GD_POLICY_LIGHT, GD_POLICY_STANDARD, GD_POLICY_FULL };
 extern const char *const gd_policy_profile_names[3];
 
+/* What of a process's memory a capture keeps. */
+enum gd_policy_core { GD_POLICY_CORE_NONE, GD_POLICY_CORE_THIN, GD_POLICY_CORE_FULL };
+extern const char *const gd_policy_core_names[3];
+
 struct gd_policy_label {
 	char *key, *value;
 };
@@ -120,8 +124,17 @@ struct gd_rule {
 	struct gd_condition unless;   /* holds: light instead of `profile` */
 	bool has_unless;
 	enum gd_policy_profile profile; /* default standard */
+	enum gd_policy_core core;     /* default: full with profile full, else none */
+	bool consistent;              /* what is read from memory is of one instant */
+	bool force_core;              /* also of a process that wants no core */
 	bool baseline;                /* keep the last light capture of a good time */
 	struct gd_position at;
+};
+
+struct gd_core_policy { /* how cores are made, whatever the rule */
+	bool zero_noscan; /* objects without pointers are kept as zeros; default false */
+	bool keep_huge;   /* huge pages that were split are given back; default true */
+	uint64_t workers; /* that compress; 0, the default: one per CPU */
 };
 
 struct gd_retention { /* of archives that were uploaded, or have nowhere to go */
@@ -144,6 +157,7 @@ struct gd_policy {
 	struct gd_budget budget;
 	char *upload;                /* URL as for --upload; NULL: archives stay in the spool */
 	struct gd_retention retention;
+	struct gd_core_policy core;
 	struct gd_hook_policy hook;
 	uint64_t fleet_size;         /* for "sample: 3/fleet"; 0 unknown */
 	char digest[72];             /* "sha256:..." over all files one after another */

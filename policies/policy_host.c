@@ -223,6 +223,17 @@ static void read_hook(struct gd_policy_reader *reader, const struct gd_node *nod
 	(void)gd_policy_reader_map(reader, node, "hook", keys, field);
 }
 
+static void read_core(struct gd_policy_reader *reader, const struct gd_node *node, void *field)
+{
+	static const struct gd_policy_key keys[] = {
+		{ "zero_noscan", gd_policy_read_bool, offsetof(struct gd_core_policy, zero_noscan) },
+		{ "keep_huge", gd_policy_read_bool, offsetof(struct gd_core_policy, keep_huge) },
+		{ "workers", gd_policy_read_count, offsetof(struct gd_core_policy, workers) },
+		{ NULL, NULL, 0 },
+	};
+	(void)gd_policy_reader_map(reader, node, "core", keys, field);
+}
+
 static void read_fleet(struct gd_policy_reader *reader, const struct gd_node *node, void *field)
 {
 	static const struct gd_policy_key keys[] = {
@@ -240,6 +251,7 @@ void gd_policy_read_host(struct gd_policy_reader *reader, const struct gd_node *
 		{ "budget", read_host_budget, offsetof(struct gd_policy, budget) },
 		{ "upload", read_upload, offsetof(struct gd_policy, upload) },
 		{ "retention", read_retention, offsetof(struct gd_policy, retention) },
+		{ "core", read_core, offsetof(struct gd_policy, core) },
 		{ "hook", read_hook, offsetof(struct gd_policy, hook) },
 		{ "fleet", read_fleet, offsetof(struct gd_policy, fleet_size) },
 		{ NULL, NULL, 0 },

@@ -42,6 +42,27 @@ static void read_profile(struct gd_policy_reader *reader, const struct gd_node *
 	                                            : "; profiles are light, standard and full");
 }
 
+const char *const gd_policy_core_names[3] = {
+	[GD_POLICY_CORE_NONE] = "none",
+	[GD_POLICY_CORE_THIN] = "thin",
+	[GD_POLICY_CORE_FULL] = "full",
+};
+
+static void read_core(struct gd_policy_reader *reader, const struct gd_node *node, void *field)
+{
+	const char *text = gd_policy_reader_text(reader, node, "none, thin or full");
+	for (size_t i = 0; text != NULL && i < 3; i++) {
+		if (strcmp(gd_policy_core_names[i], text) == 0) {
+			*(enum gd_policy_core *)field = (enum gd_policy_core)i;
+			return;
+		}
+	}
+	if (text != NULL)
+		gd_policy_reader_error(reader, node,
+		                       "core: \"%.60s\" is no core; there are none, thin and full",
+		                       text);
+}
+
 static void unknown_service(struct gd_policy_reader *reader, const struct gd_node *node)
 {
 	char hint[GD_NEAREST_HINT];
@@ -128,6 +149,9 @@ static const struct gd_policy_key rule_keys[] = {
 	{ "dedup", gd_policy_read_duration, offsetof(struct gd_rule, dedup_ns) },
 	{ "unless", read_unless, 0 },
 	{ "profile", read_profile, offsetof(struct gd_rule, profile) },
+	{ "core", read_core, offsetof(struct gd_rule, core) },
+	{ "consistent", gd_policy_read_bool, offsetof(struct gd_rule, consistent) },
+	{ "force_core", gd_policy_read_bool, offsetof(struct gd_rule, force_core) },
 	{ "baseline", gd_policy_read_bool, offsetof(struct gd_rule, baseline) },
 	{ NULL, NULL, 0 },
 };
@@ -248,6 +272,23 @@ static void check_name(struct gd_policy_reader *reader, const struct gd_node *na
 		                       other->at.column);
 }
 
+static void check_core(struct gd_policy_reader *reader, const struct gd_node *node,
+                       struct gd_rule *rule)
+{
+	const struct gd_node *core = gd_node_get(node, "core");
+	const struct gd_node *force = gd_node_get(node, "force_core");
+	if (core == NULL && rule->profile == GD_POLICY_FULL)
+		rule->core = GD_POLICY_CORE_FULL;
+	if (core != NULL && rule->core == GD_POLICY_CORE_NONE && rule->profile == GD_POLICY_FULL)
+		gd_policy_reader_error_at_key(reader, core,
+		                              "\"core: none\" leaves of profile full what standard "
+		                              "is");
+	if (force != NULL && rule->force_core && rule->core == GD_POLICY_CORE_NONE)
+		gd_policy_reader_error_at_key(reader, force,
+		                              "\"force_core\" goes with a core: write core: thin or "
+		                              "core: full");
+}
+
 static void read_rule(struct gd_policy_reader *reader, const struct gd_node *node,
                       struct gd_rule *rule)
 {
@@ -267,11 +308,7 @@ static void read_rule(struct gd_policy_reader *reader, const struct gd_node *nod
 		                       rule->name);
 	else if (when != NULL && !gd_node_is_empty(when) && gd_policy_when_read(reader, when, rule))
 		check_kind(reader, node, rule);
-	const struct gd_node *profile = gd_node_get(node, "profile");
-	if (profile != NULL && rule->profile == GD_POLICY_FULL)
-		gd_policy_reader_warn(reader, profile,
-		                      "profile: this version takes no core; full is what standard "
-		                      "is");
+	check_core(reader, node, rule);
 	const struct gd_node *unless = gd_node_get(node, "unless");
 	if (unless != NULL && rule->profile == GD_POLICY_LIGHT)
 		gd_policy_reader_error_at_key(reader, unless,

@@ -206,6 +206,11 @@ void gd_policy_words_rule(const struct gd_policy *policy, const struct gd_rule *
 	put_when(to, rule);
 	gd_buf_printf(to, ": a %s capture of %s", gd_policy_profile_names[rule->profile],
 	              policy->services[rule->service].name);
+	if (rule->core != GD_POLICY_CORE_NONE)
+		gd_buf_printf(to, " with a %s core%s", gd_policy_core_names[rule->core],
+		              rule->force_core ? ", also if it wants none" : "");
+	if (rule->consistent)
+		gd_buf_puts(to, rule->core != GD_POLICY_CORE_NONE ? "" : ", of one instant");
 	new_line(to, indent);
 	put_limits(to, rule);
 	const struct gd_budget *b = &rule->budget;
