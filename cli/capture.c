@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/capture.h"
+#include "base/cleanup.h"
 #include "base/text.h"
 #include "base/units.h"
 #include "cli/capture.h"
@@ -15,6 +17,7 @@
 
 #define NAME "godiag-capture"
 #define LABELS_MAX 32
+#define PAUSE_MAX_NS UINT64_C(10000000000)
 
 struct request {
 	pid_t pid;
@@ -25,6 +28,9 @@ struct request {
 	struct gd_label labels[LABELS_MAX];
 	size_t n_labels;
 	bool output_given, plan_only, json, quiet;
+	const char *core; /* --core: "thin", "full"; NULL: as the profile says */
+	const char *base;
+	struct gd_capture_freeze freeze;
 };
 
 static volatile sig_atomic_t interrupted;
@@ -41,22 +47,31 @@ static void usage(FILE *out)
 {
 	(void)fputs(
 		"usage: " NAME " --pid N [OPTION]...\n"
-		"Take one snapshot of a running process from outside, without stopping it.\n\n"
+		"Take one snapshot of a running process from outside.  Only a core and --consistent stop\n"
+		"it, for milliseconds.\n\n"
 		"  --pid N            the process\n"
 		"  --unit NAME        by the agent: the service of its policy with that unit\n"
 		"  --service NAME     by the agent: a service of its policy\n"
 		"  --agent            by the agent: into its spool, within its budgets\n"
 		"  --run DIR          where the agent's sockets are (default: " GD_CLI_RUN_DIR ")\n"
 		"  --profile NAME     light: proc, goroutines, runtime;\n"
-		"                     standard (default): also heap, block, mutex\n"
+		"                     standard (default): also heap, block, mutex;\n"
+		"                     full: also a core\n"
 		"  --only LIST        just these collectors, comma-separated\n"
 		"  --skip LIST        all but these\n"
+		"  --core full|thin   also a core: all memory, or stacks, data and runtime structures\n"
+		"                     without the objects of the program\n"
+		"  --consistent       goroutines, runtime and profiles of one instant\n"
+		"  --max-pause TIME   the longest stop for these (default: 50ms; 0: none, torn)\n"
+		"  --base FILE        an earlier capture of the process: keep what has changed since\n"
+		"  --force-core       also of a process that wants no core\n"
+		"  --zero-noscan      objects without pointers (strings, bytes) are kept as zeros\n"
 		"  --output DIR       where the archive goes (default: the current directory)\n"
 		"  --upload URL       also put it there: file:///DIR, s3://BUCKET/PREFIX or\n"
 		"                     http(s)://HOST/BUCKET/PREFIX; the local file is kept\n"
 		"  --label KEY=VALUE  kept in the snapshot; may be repeated\n"
 		"  --reason TEXT      why, for whoever reads it later\n"
-		"  --plan             say what would be collected, touch nothing\n"
+		"  --plan             say what would be collected and stopped, touch nothing\n"
 		"  --json             one JSON object on stdout instead of one line\n"
 		"  --quiet            no progress on stderr\n\n"
 		"Exit status: 0 complete, 1 usage, 2 target gone, 3 no permission, 4 partial,\n"
@@ -91,15 +106,37 @@ static int parse_pid(const char *text, pid_t *ret, struct gd_error *err)
 	return 0;
 }
 
+static int parse_core(const char *text, struct request *request, struct gd_error *err)
+{
+	if (strcmp(text, "thin") != 0 && strcmp(text, "full") != 0)
+		return gd_fail(err, -EINVAL, "--core \"%s\": write full or thin", text);
+	request->core = text;
+	request->freeze.thin = strcmp(text, "thin") == 0;
+	return 0;
+}
+
+static int parse_pause(const char *text, struct request *request, struct gd_error *err)
+{
+	uint64_t ns = 0;
+	if (gd_units_parse_duration(text, &ns, err) < 0)
+		return gd_error_wrap(err, -EINVAL, "--max-pause");
+	if (ns > PAUSE_MAX_NS)
+		return gd_fail(err, -EINVAL, "--max-pause %s: no service survives more than 10 s",
+		               text);
+	request->freeze.max_pause_ns = (int64_t)ns;
+	return 0;
+}
+
 /* The agent has its own spool, store and labels. */
 static int check_agent_options(const struct request *request, struct gd_error *err)
 {
 	if ((request->pid != 0) + (request->unit != NULL) + (request->service != NULL) != 1)
 		return gd_fail(err, -EINVAL, "name one of --pid, --unit and --service");
 	if (request->only != NULL || request->skip != NULL || request->upload != NULL ||
-	    request->output_given || request->n_labels > 0 || request->plan_only)
+	    request->output_given || request->n_labels > 0 || request->plan_only ||
+	    request->base != NULL || request->core != NULL || request->freeze.consistent)
 		return gd_fail(err, -EINVAL, "by the agent: --only, --skip, --output, --upload, "
-		               "--label and --plan do not apply");
+		               "--label, --core, --consistent, --base and --plan do not apply");
 	return 0;
 }
 
@@ -111,6 +148,12 @@ static int parse(int argc, char **argv, struct request *request, struct gd_error
 		{ "profile", required_argument, NULL, 'P' },
 		{ "only", required_argument, NULL, 'O' },
 		{ "skip", required_argument, NULL, 'S' },
+		{ "core", required_argument, NULL, 'c' },
+		{ "consistent", no_argument, NULL, 'C' },
+		{ "max-pause", required_argument, NULL, 'm' },
+		{ "base", required_argument, NULL, 'b' },
+		{ "force-core", no_argument, NULL, 'f' },
+		{ "zero-noscan", no_argument, NULL, 'z' },
 		{ "output", required_argument, NULL, 'o' },
 		{ "upload", required_argument, NULL, 'u' },
 		{ "label", required_argument, NULL, 'l' },
@@ -140,6 +183,24 @@ static int parse(int argc, char **argv, struct request *request, struct gd_error
 			break;
 		case 'S':
 			request->skip = optarg;
+			break;
+		case 'c':
+			r = parse_core(optarg, request, err);
+			break;
+		case 'C':
+			request->freeze.consistent = true;
+			break;
+		case 'm':
+			r = parse_pause(optarg, request, err);
+			break;
+		case 'b':
+			request->base = optarg;
+			break;
+		case 'f':
+			request->freeze.secret = true;
+			break;
+		case 'z':
+			request->freeze.zero_noscan = true;
 			break;
 		case 'o':
 			request->output = optarg;
@@ -195,41 +256,23 @@ static int parse(int argc, char **argv, struct request *request, struct gd_error
 	return r;
 }
 
-static void print_plan(const struct request *request, const struct gd_plan *plan)
-{
-	if (request->json) {
-		GD_BUF struct gd_buf text = GD_BUF_INIT(65536);
-		struct gd_json json = GD_JSON_INIT(&text);
-		gd_json_object(&json, NULL);
-		gd_json_i64(&json, "pid", request->pid);
-		gd_json_string(&json, "profile", plan->profile);
-		gd_plan_put(plan, &json);
-		gd_json_u64(&json, "predicted_pause_ns", 0);
-		gd_json_object_end(&json);
-		(void)puts(gd_buf_str(&text));
-		return;
-	}
-	(void)printf("pid %d, profile %s: would collect", (int)request->pid, plan->profile);
-	for (size_t i = 0; i < plan->n; i++)
-		(void)printf("%s %s", i > 0 ? "," : "", plan->list[i].collector->name);
-	(void)puts("\nmethod: read while it runs; predicted pause 0");
-}
-
 static void print_step(void *arg, const char *collector, const struct gd_step *step,
                        uint64_t bytes)
 {
 	const bool *terminal = arg;
 	if (step == NULL) {
 		if (*terminal)
-			(void)fprintf(stderr, "  %-11s ...", collector);
+			(void)fprintf(stderr, "  %-16s ...", collector);
 		return;
 	}
 	char size[GD_UNITS_TEXT];
 	char took[GD_UNITS_TEXT];
+	char pause[GD_UNITS_TEXT];
 	uint64_t ns = (uint64_t)(step->ended_ns - step->started_ns);
-	(void)fprintf(stderr, "%s  %-11s %-8s %10s %9s  pause 0", *terminal ? "\r\033[K" : "",
+	(void)fprintf(stderr, "%s  %-16s %-8s %10s %9s  pause %s", *terminal ? "\r\033[K" : "",
 	              collector, gd_grade_name(step->outcome.grade), gd_units_bytes(size, bytes),
-	              gd_units_duration(took, ns));
+	              gd_units_duration(took, ns),
+	              step->pause_ns > 0 ? gd_units_duration(pause, (uint64_t)step->pause_ns) : "0");
 	if (step->outcome.grade != GD_GRADE_COMPLETE) {
 		char why[512];
 		gd_text_escape(why, sizeof(why), step->outcome.why.msg,
@@ -237,6 +280,16 @@ static void print_step(void *arg, const char *collector, const struct gd_step *s
 		(void)fprintf(stderr, "  %s", why);
 	}
 	(void)fputc('\n', stderr);
+}
+
+/* On a terminal: how far a step is that takes long. */
+static void print_bytes(void *arg, const char *name, uint64_t bytes, uint64_t of_bytes)
+{
+	char done[GD_UNITS_TEXT];
+	char all[GD_UNITS_TEXT];
+	(void)arg;
+	(void)fprintf(stderr, "\r\033[K  %-16s %s of %s", name, gd_units_bytes(done, bytes),
+	              gd_units_bytes(all, of_bytes));
 }
 
 static void print_result(const struct request *request, const struct gd_capture_result *result,
@@ -269,9 +322,19 @@ static void print_result(const struct request *request, const struct gd_capture_
 static enum gd_exit capture(const struct request *request, const struct gd_plan *plan)
 {
 	bool terminal = isatty(STDERR_FILENO) != 0;
+	GD_CLOSE int base_fd = -1;
+	struct gd_error err = { 0 };
+	if (request->base != NULL) {
+		base_fd = open(request->base, O_RDONLY | O_CLOEXEC);
+		if (base_fd < 0) {
+			(void)gd_fail_errno(&err, -errno, "--base %s", request->base);
+			return (enum gd_exit)gd_cli_fail(GD_EXIT_USAGE, NAME, &err);
+		}
+	}
 	struct gd_capture_options options = {
 		.pid = request->pid,
 		.plan = plan,
+		.freeze = request->freeze,
 		.output_dir = request->output,
 		.trigger = "manual",
 		.reason = request->reason,
@@ -279,11 +342,12 @@ static enum gd_exit capture(const struct request *request, const struct gd_plan 
 		.n_labels = request->n_labels,
 		.cancelled = &interrupted,
 		.progress = request->quiet ? NULL : print_step,
+		.progress_bytes = request->quiet || !terminal ? NULL : print_bytes,
 		.progress_arg = &terminal,
 	};
 	struct gd_capture_result result;
 	struct gd_uploaded uploaded = { .location = "" };
-	struct gd_error err = { 0 };
+	options.freeze.base_fd = base_fd;
 	enum gd_exit status = gd_capture_run(&options, &result, &err);
 	if (status != GD_EXIT_COMPLETE)
 		(void)gd_cli_fail((int)status, NAME, &err);
@@ -301,6 +365,7 @@ static enum gd_exit capture(const struct request *request, const struct gd_plan 
 int gd_cli_capture(int argc, char **argv)
 {
 	struct request request = { .profile = GD_PROFILE_STANDARD,
+		                   .freeze = GD_CAPTURE_FREEZE_INIT,
 		                   .output = ".",
 		                   .run = GD_CLI_RUN_DIR };
 	struct gd_plan plan;
@@ -310,6 +375,10 @@ int gd_cli_capture(int argc, char **argv)
 		return GD_EXIT_COMPLETE;
 	if (r == 0)
 		r = gd_plan_make(request.profile, request.only, request.skip, &plan, &err);
+	if (r == 0 && request.core != NULL)
+		r = gd_plan_add(&plan, "core", &err);
+	if (r == 0 && request.base != NULL && !gd_plan_has(&plan, "core"))
+		r = gd_fail(&err, -EINVAL, "--base: there is no core to compare; add --core full");
 	if (r != 0)
 		return gd_cli_fail(GD_EXIT_USAGE, NAME, &err);
 	if (request.by_agent) {
@@ -319,10 +388,9 @@ int gd_cli_capture(int argc, char **argv)
 		};
 		return gd_cli_capture_by_agent(&wish);
 	}
-	if (request.plan_only) {
-		print_plan(&request, &plan);
-		return GD_EXIT_COMPLETE;
-	}
+	if (request.plan_only)
+		return gd_cli_capture_plan(request.pid, &plan, &request.freeze, request.output,
+		                           request.json);
 
 	struct sigaction action = { .sa_handler = on_interrupt };
 	(void)sigaction(SIGINT, &action, NULL);

@@ -14,11 +14,13 @@
 #include "base/units.h"
 #include "cli/archive.h"
 #include "cli/cli.h"
+#include "cli/extract_core.h"
 
 #define NAME "godiag extract"
 
 struct request {
 	const char *file, *output; /* "-": stdout */
+	const char *base;          /* of a core; NULL: looked for beside FILE */
 	char **names;              /* NULL-terminated; none: every artifact */
 	bool damaged, quiet;
 };
@@ -27,9 +29,13 @@ static void usage(FILE *out)
 {
 	(void)fputs(
 		"usage: " NAME " FILE [NAME...] [--output DIR|-] [--damaged] [--quiet]\n"
-		"Write artifacts of an archive, decompressed; without NAME all of them.\n\n"
+		"       " NAME " FILE core [--output FILE] [--base FILE]\n"
+		"Write artifacts of an archive, decompressed; without NAME all of them. The name core\n"
+		"is the process's memory as a sparse ELF core for gdb and dlv.\n\n"
 		"  --output DIR  where to; made when missing (default: the current directory for\n"
 		"                NAMEs, else one called like FILE without its .tar); - is stdout\n"
+		"  --base FILE   the earlier capture that a core is based on (default: looked for in\n"
+		"                the archive's directory)\n"
 		"  --damaged     keep what can be read of a damaged or cut off artifact\n"
 		"  --quiet       do not list what was written\n\n"
 		"snapshot.json and manifest.json can be named as well. Nothing is overwritten.\n"
@@ -78,12 +84,24 @@ static int worse(int a, int b)
 	return a != GD_EXIT_COMPLETE ? a : b;
 }
 
+static int write_core(const struct gd_reader *reader, int dir_fd, const char *to,
+                      const struct request *q)
+{
+	const struct gd_cli_core core = { .reader = reader, .file = q->file, .base = q->base,
+		                          .dir_fd = dir_fd, .to = to, .quiet = q->quiet };
+	return gd_cli_extract_core(NAME, &core);
+}
+
 static int write_named(const struct gd_reader *reader, int dir_fd, const struct request *q)
 {
 	int status = GD_EXIT_COMPLETE;
 	for (char **name = q->names; *name != NULL; name++) {
 		struct gd_artifact_row row;
 		struct gd_error err;
+		if (strcmp(*name, GD_CLI_CORE) == 0) {
+			status = worse(status, write_core(reader, dir_fd, GD_CLI_CORE, q));
+			continue;
+		}
 		int r = find_row(reader, *name, &row, &err);
 		status = worse(status, r < 0 ? gd_cli_fail(GD_EXIT_USAGE, NAME, &err)
 		                             : write_row(reader, &row, dir_fd, q));
@@ -160,6 +178,15 @@ static int choose_dir(const struct request *q, int *ret_fd, struct gd_error *err
 	return r;
 }
 
+/* `core` alone goes to a file that --output names, unless that is a directory. */
+static bool names_core_file(const struct request *q)
+{
+	struct stat st;
+	return q->output != NULL && strcmp(q->output, "-") != 0 && q->names[0] != NULL &&
+	       q->names[1] == NULL && strcmp(q->names[0], GD_CLI_CORE) == 0 &&
+	       !(stat(q->output, &st) == 0 && S_ISDIR(st.st_mode));
+}
+
 static int extract(const struct request *q)
 {
 	GD_READER struct gd_reader reader = GD_READER_INIT;
@@ -168,7 +195,8 @@ static int extract(const struct request *q)
 	int status = gd_cli_archive_open(NAME, q->file, &reader);
 	if (status != 0)
 		return status;
-	int r = choose_dir(q, &dir_fd, &err);
+	bool core_file = names_core_file(q);
+	int r = core_file ? 0 : choose_dir(q, &dir_fd, &err);
 	if (r < 0)
 		return gd_cli_fail(gd_cli_archive_status(r), NAME, &err);
 	const char *complaint = gd_reader_complaint(&reader);
@@ -176,8 +204,11 @@ static int extract(const struct request *q)
 		(void)gd_fail(&err, -EBADMSG, "%s: %s", q->file, complaint);
 		(void)gd_cli_fail(0, NAME, &err);
 	}
-	status = q->names[0] == NULL ? write_all(&reader, dir_fd, q)
-	                             : write_named(&reader, dir_fd, q);
+	if (core_file)
+		status = write_core(&reader, AT_FDCWD, q->output, q);
+	else
+		status = q->names[0] == NULL ? write_all(&reader, dir_fd, q)
+		                             : write_named(&reader, dir_fd, q);
 	return worse(status, complaint != NULL ? GD_EXIT_PARTIAL : GD_EXIT_COMPLETE);
 }
 
@@ -185,6 +216,7 @@ int gd_cli_extract(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "output", required_argument, NULL, 'o' },
+		{ "base", required_argument, NULL, 'b' },
 		{ "damaged", no_argument, NULL, 'd' },
 		{ "quiet", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },
@@ -196,6 +228,9 @@ int gd_cli_extract(int argc, char **argv)
 		switch (option) {
 		case 'o':
 			q.output = optarg;
+			break;
+		case 'b':
+			q.base = optarg;
 			break;
 		case 'd':
 			q.damaged = true;

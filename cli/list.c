@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/exit.h"
+#include "archive/pack.h"
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/text.h"
@@ -91,6 +92,35 @@ static void print_artifact(const struct gd_artifact_row *row, int width)
 	             why);
 }
 
+/* A core may have a thousand packs, which are of one kind: one row. */
+static bool is_pack(const struct gd_artifact_row *row)
+{
+	return strcmp(row->media_type, GD_PACK_MEDIA_TYPE) == 0;
+}
+
+static void print_packs(const struct gd_snapshot *s, int width)
+{
+	enum gd_grade worst = GD_GRADE_COMPLETE;
+	char name[64];
+	char stored[GD_UNITS_TEXT];
+	uint64_t bytes = 0;
+	size_t n = 0;
+	for (size_t i = 0; i < s->n_artifacts; i++) {
+		if (!is_pack(&s->artifacts[i]))
+			continue;
+		n++;
+		if (__builtin_add_overflow(bytes, s->artifacts[i].stored_bytes, &bytes))
+			bytes = UINT64_MAX;
+		if (s->artifacts[i].outcome.grade > worst)
+			worst = s->artifacts[i].outcome.grade;
+	}
+	if (n == 0)
+		return;
+	(void)snprintf(name, sizeof(name), "core: %zu pack%s", n, n == 1 ? "" : "s");
+	(void)printf("%-*s  %-8s  %10s  %10s\n", width, name, gd_grade_name(worst), "-",
+	             gd_units_bytes(stored, bytes));
+}
+
 static int list_artifacts(const char *path, bool as_json)
 {
 	GD_READER struct gd_reader reader = GD_READER_INIT;
@@ -111,13 +141,15 @@ static int list_artifacts(const char *path, bool as_json)
 	for (size_t i = 0; i < s->n_artifacts; i++) {
 		if (as_json)
 			put_artifact(&json, &s->artifacts[i]);
-		else
+		else if (!is_pack(&s->artifacts[i]))
 			print_artifact(&s->artifacts[i], (int)width);
 	}
 	gd_json_array_end(&json);
 	gd_json_line_end(&json);
 	if (as_json)
 		(void)fwrite(out.data, 1, out.len, stdout);
+	else
+		print_packs(s, (int)width);
 	const char *complaint = gd_reader_complaint(&reader);
 	if (complaint == NULL)
 		return GD_EXIT_COMPLETE;
