@@ -7,6 +7,7 @@
 #   make install      prefix=/usr/local DESTDIR=               uninstall
 #   make deb          a Debian package for the machine that builds it
 #   make soak         2,000 captures with kills                SOAK=2000
+#   make torture      1,000 kills of whoever stops a target    TORTURE=1000
 #   make boot         the package and its units under a systemd of their own, in namespaces
 #   make layers symbols headers analyze tidy units             the architecture, names, headers, gcc's
 #                     analyzer, clang-tidy on what changed SINCE=HEAD~1, the units' exposure
@@ -40,25 +41,37 @@ base := \
 target := \
 	target/access.c \
 	target/build_id.c \
+	target/cgroup.c \
 	target/container.c \
 	target/identity.c \
+	target/image.c \
+	target/image_read.c \
 	target/maps.c \
 	target/memory.c \
 	target/memory_bytes.c \
+	target/memory_image.c \
 	target/memory_live.c \
 	target/stat.c \
 	target/target.c \
-	target/threads.c
+	target/threads.c \
+	target/touched.c
 
 archive := \
 	archive/archive.c \
 	archive/content.c \
+	archive/core_base.c \
+	archive/core_elf.c \
+	archive/core_elf_layout.c \
+	archive/core_map.c \
+	archive/core_map_parse.c \
+	archive/core_read.c \
 	archive/digest.c \
 	archive/documents.c \
 	archive/extract.c \
 	archive/layout.c \
 	archive/layout_parse.c \
 	archive/output.c \
+	archive/pack.c \
 	archive/reader.c \
 	archive/recover.c \
 	archive/repair.c \
@@ -67,7 +80,8 @@ archive := \
 	archive/staging.c \
 	archive/tarfile_read.c \
 	archive/tarfile_write.c \
-	archive/verify.c
+	archive/verify.c \
+	archive/verify_core.c
 
 policies := \
 	policies/admission.c \
@@ -131,12 +145,46 @@ golang := \
 	golang/scheduler.c \
 	golang/shapes.c \
 	golang/shapes_scan.c \
+	golang/spans.c \
 	golang/stats.c \
 	golang/symbols.c \
 	golang/ticks.c \
 	golang/traceback.c \
 	golang/traceback_site.c \
 	golang/unwind.c
+
+freeze := \
+	freeze/facts.c \
+	freeze/facts_cgroup.c \
+	freeze/facts_dumpable.c \
+	freeze/facts_memory.c \
+	freeze/fork_copy.c \
+	freeze/freeze.c \
+	freeze/guard.c \
+	freeze/huge.c \
+	freeze/inject.c \
+	freeze/inject_begin.c \
+	freeze/inject_frame_x86_64.c \
+	freeze/inject_site.c \
+	freeze/kernel.c \
+	freeze/pagemap.c \
+	freeze/plan.c \
+	freeze/plan_guards.c \
+	freeze/plan_predict.c \
+	freeze/plan_put.c \
+	freeze/precopy.c \
+	freeze/reap.c \
+	freeze/stop.c \
+	freeze/stop_copy.c \
+	freeze/stopped.c \
+	freeze/stopped_apply.c \
+	freeze/stopped_scan.c \
+	freeze/torn.c \
+	freeze/tracer.c \
+	freeze/tracer_registers_x86_64.c \
+	freeze/track_soft_dirty.c \
+	freeze/track_uffd.c \
+	freeze/wanted.c
 
 uploader := \
 	uploader/address.c \
@@ -162,6 +210,7 @@ report := \
 	report/facts_runtime.c \
 	report/groups.c \
 	report/heap.c \
+	report/instant.c \
 	report/lines.c \
 	report/places.c \
 	report/scan.c \
@@ -179,6 +228,8 @@ collectors := \
 	collectors/build.c \
 	collectors/collector.c \
 	collectors/contention.c \
+	collectors/core.c \
+	collectors/core_notes.c \
 	collectors/goroutines.c \
 	collectors/goroutines_lines.c \
 	collectors/goroutines_profile.c \
@@ -188,7 +239,6 @@ collectors := \
 	collectors/pprof.c \
 	collectors/proc.c \
 	collectors/proc_cgroup.c \
-	collectors/proc_cgroup_tree.c \
 	collectors/proc_cpu.c \
 	collectors/proc_fds.c \
 	collectors/proc_files.c \
@@ -205,12 +255,17 @@ agent := \
 	agent/agent.c \
 	agent/ask.c \
 	agent/capture.c \
+	agent/capture_image.c \
+	agent/capture_steps.c \
 	agent/captures.c \
+	agent/compressor.c \
+	agent/compressor_process.c \
 	agent/control.c \
 	agent/control_ask.c \
 	agent/exporter.c \
 	agent/exposition.c \
 	agent/footprint.c \
+	agent/freezer.c \
 	agent/grant.c \
 	agent/hook.c \
 	agent/hook_alerts.c \
@@ -239,8 +294,10 @@ agent := \
 	agent/packer_sink.c \
 	agent/parser.c \
 	agent/parser_order.c \
+	agent/parser_ranges.c \
 	agent/peers.c \
 	agent/plan.c \
+	agent/ranges.c \
 	agent/reload.c \
 	agent/request.c \
 	agent/role.c \
@@ -256,7 +313,6 @@ agent := \
 	agent/triggers.c \
 	agent/upload.c \
 	agent/upload_examine.c \
-	agent/upload_peer.c \
 	agent/upload_peer.c \
 	agent/watch_ask.c \
 	agent/watch_cgroup.c \
@@ -282,6 +338,7 @@ cli := \
 	cli/archive.c \
 	cli/capture.c \
 	cli/capture_agent.c \
+	cli/capture_plan.c \
 	cli/check.c \
 	cli/check_replay.c \
 	cli/doctor.c \
@@ -289,6 +346,7 @@ cli := \
 	cli/doctor_say.c \
 	cli/enable.c \
 	cli/extract.c \
+	cli/extract_core.c \
 	cli/hook.c \
 	cli/list.c \
 	cli/prune.c \
@@ -316,6 +374,7 @@ tests := \
 	tests/test_agent_operations.c \
 	tests/test_agent_packer.c \
 	tests/test_agent_parser.c \
+	tests/test_agent_ranges.c \
 	tests/test_agent_request.c \
 	tests/test_agent_role.c \
 	tests/test_agent_scraper.c \
@@ -332,9 +391,14 @@ tests := \
 	tests/test_agent_watched.c \
 	tests/test_agent_watcher.c \
 	tests/test_archive_archive.c \
+	tests/test_archive_core_base.c \
+	tests/test_archive_core_elf.c \
+	tests/test_archive_core_faults.c \
+	tests/test_archive_core_map.c \
 	tests/test_archive_extract.c \
 	tests/test_archive_faults.c \
 	tests/test_archive_output.c \
+	tests/test_archive_pack.c \
 	tests/test_archive_snapshot.c \
 	tests/test_archive_verify.c \
 	tests/test_base_buf.c \
@@ -354,9 +418,12 @@ tests := \
 	tests/test_base_units.c \
 	tests/test_cli_capture.c \
 	tests/test_cli_check.c \
+	tests/test_cli_extract.c \
 	tests/test_cli_upload.c \
 	tests/test_collectors_build.c \
 	tests/test_collectors_contention.c \
+	tests/test_collectors_core.c \
+	tests/test_collectors_core_notes.c \
 	tests/test_collectors_goroutines.c \
 	tests/test_collectors_goroutines_faults.c \
 	tests/test_collectors_heap.c \
@@ -364,11 +431,17 @@ tests := \
 	tests/test_collectors_pprof.c \
 	tests/test_collectors_proc.c \
 	tests/test_collectors_proc_cgroup.c \
-	tests/test_collectors_proc_cgroup_tree.c \
 	tests/test_collectors_proc_net.c \
 	tests/test_collectors_proc_redact.c \
 	tests/test_collectors_registers.c \
 	tests/test_collectors_runtime.c \
+	tests/test_freeze_facts.c \
+	tests/test_freeze_inject.c \
+	tests/test_freeze_kill.c \
+	tests/test_freeze_plan.c \
+	tests/test_freeze_pagemap.c \
+	tests/test_freeze_run.c \
+	tests/test_freeze_stop.c \
 	tests/test_golang_arguments.c \
 	tests/test_golang_buildinfo.c \
 	tests/test_golang_calibrate.c \
@@ -416,13 +489,16 @@ tests := \
 	tests/test_report_show.c \
 	tests/test_report_timeline.c \
 	tests/test_target_build_id.c \
+	tests/test_target_cgroup.c \
 	tests/test_target_container.c \
 	tests/test_target_identity.c \
+	tests/test_target_image.c \
 	tests/test_target_maps.c \
 	tests/test_target_memory.c \
 	tests/test_target_stat.c \
 	tests/test_target_target.c \
 	tests/test_target_threads.c \
+	tests/test_target_touched.c \
 	tests/test_uploader_address.c \
 	tests/test_uploader_backoff.c \
 	tests/test_uploader_credentials.c \
@@ -437,6 +513,7 @@ tests := \
 
 # Tests which make the n-th malloc, read, write... fail: linked with tests/fault.c (see tests/fault.h).
 fault_tests := \
+	tests/test_archive_core_faults.c \
 	tests/test_archive_faults.c \
 	tests/test_base_buf.c \
 	tests/test_base_io.c \
@@ -464,14 +541,19 @@ truth := tests/kept.c tests/loopback.c tests/pprof_lines.c tests/stacks.c tests/
 	tests/truth.c tests/truth_stacks.c
 
 # And what some of them share.
-shared := tests/archives.c tests/fault.c tests/parser_faults.c tests/hook_world.c tests/s3_server.c tests/series.c tests/spools.c
+shared := tests/archives.c tests/cores.c tests/fault.c tests/freeze_faults.c tests/freeze_victim.c \
+	tests/hook_world.c tests/parser_faults.c tests/s3_server.c tests/series.c tests/spools.c
 
 # Scripts around the real programs: exit 0 passed, 77 skipped.
 integration := \
 	tests/integration/agent.sh \
+	tests/integration/agent_core.sh \
 	tests/integration/alert.sh \
 	tests/integration/archive_by_hand.sh \
 	tests/integration/archive_damage.sh \
+	tests/integration/core.sh \
+	tests/integration/core_bad.sh \
+	tests/integration/core_kill.sh \
 	tests/integration/demo.sh \
 	tests/integration/demo_alert.sh \
 	tests/integration/install.sh \
@@ -486,8 +568,10 @@ integration := \
 c_victims := \
 	household \
 	life \
+	pages \
+	selfcheck \
 	uffd
-go_victims := states quiet churn symbols totals
+go_victims := states quiet churn symbols totals gocheck
 # The tests that look at Go victims; only they wait for the toolchains.
 go_tests := \
 	tests/test_agent_parser.c \
@@ -495,6 +579,9 @@ go_tests := \
 	tests/test_collectors_contention.c \
 	tests/test_collectors_heap.c \
 	tests/test_collectors_runtime.c \
+	tests/test_freeze_facts.c \
+	tests/test_freeze_inject.c \
+	tests/test_freeze_kill.c \
 	tests/test_golang_buildinfo.c \
 	tests/test_golang_calibrate.c \
 	tests/test_golang_gauges.c \
@@ -516,6 +603,7 @@ fuzzers := \
 	archive \
 	build_id \
 	buildinfo \
+	core_map \
 	exposition \
 	gauges \
 	globals \
@@ -525,9 +613,11 @@ fuzzers := \
 	hook_auth \
 	hook_head \
 	hook_peer \
+	image \
 	journal \
 	manifest \
 	maps \
+	pack \
 	packer \
 	pclntab \
 	policy \
@@ -595,7 +685,7 @@ confdir = $(sysconfdir)/godiag
 DESTDIR ?=
 INSTALL ?= install
 
-folders := base target archive policies golang uploader report collectors agent cli
+folders := base target archive policies golang freeze uploader report collectors agent cli
 FOLDERS ?= $(folders)
 sources := $(foreach folder,$(FOLDERS),$($(folder)))
 some_tests := $(foreach folder,$(FOLDERS),$(filter tests/test_$(folder)_%,$(tests)))
@@ -665,7 +755,7 @@ say = $(if $(V),,@printf '  %-8s %s\n' $(1) '$(2)';)
 MAKEFLAGS += --no-builtin-rules --output-sync=target
 
 .PHONY: all check bench demo demo-alert soak install uninstall deb units layers symbols headers analyze
-.PHONY: boot tidy fuzz layout clean help
+.PHONY: boot tidy torture fuzz layout clean help
 .PHONY: rights victims programs layout FORCE
 
 all: $(out)/libgodiag.a $(programs)
@@ -741,9 +831,27 @@ $(out)/tests/parser_with_faults.o: agent/parser.c $(out)/flags
 	$(call say,CC,$< with faults)$(compile) -DGD_FAULTS -MMD -MP -c -o $@ $<
 $(out)/tests/test_agent_parser: $(out)/tests/parser_with_faults.o $(out)/tests/parser_faults.o
 
+# Victims that notice what is done to them.
+$(patsubst %.c,$(out)/%,$(filter tests/test_freeze_%,$(tests))): $(out)/tests/freeze_victim.o
+
+# A tracer that dies when told to, and stops with a hook by which a test looks at what stands still;
+# likewise.
+dying := freeze/inject.c freeze/inject_begin.c freeze/tracer.c
+watched := freeze/fork_copy.c freeze/stopped.c
+faulty := $(dying) $(watched)
+$(faulty:freeze/%.c=$(out)/tests/%_with_faults.o): $(out)/tests/%_with_faults.o: freeze/%.c $(out)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$< with faults)$(compile) -DGD_FAULTS -MMD -MP -c -o $@ $<
+$(out)/tests/test_freeze_kill: $(dying:freeze/%.c=$(out)/tests/%_with_faults.o) \
+	$(out)/tests/freeze_faults.o
+$(out)/tests/test_freeze_run: $(watched:freeze/%.c=$(out)/tests/%_with_faults.o)
+
 # Archives for tests to read, damage and repair.
 $(patsubst %.c,$(out)/%,$(filter tests/test_archive_% tests/test_report_%,$(tests))): \
 	$(out)/tests/archives.o
+# And some with the memory of a process.
+$(patsubst %.c,$(out)/%,$(filter tests/test_archive_core% tests/test_cli_extract% \
+	tests/test_collectors_core%,$(tests))): $(out)/tests/archives.o $(out)/tests/cores.o
 
 $(out)/tests/test_collectors_contention $(out)/tests/test_collectors_heap \
 	$(out)/tests/test_collectors_runtime: $(truth:%.c=$(out)/%.o)
@@ -887,6 +995,12 @@ demo-alert:
 SOAK ?= 2000
 soak: all
 	@$(test_env) SOAK='$(SOAK)' sh tests/integration/soak.sh
+
+# Every role that touches a target dies at random moments, of every victim's; then whole captures.
+TORTURE ?= 1000
+torture: all $(out)/tests/test_freeze_kill $(c_victim_files) $(go_victim_files)
+	@$(test_env) TORTURE='$(TORTURE)' $(out)/tests/test_freeze_kill
+	@$(test_env) CORE_KILLS='$(TORTURE)' bash tests/integration/core_kill.sh
 
 # The watcher and its broker's end alone, to measure.
 $(out)/tests/bench/idle: $(out)/tests/bench/idle.o $(out)/libgodiag.a

@@ -39,6 +39,7 @@ struct profile {
 	uint64_t period;
 	struct location *location_by_id;
 	struct gd_bytes *function_by_id;
+	uint64_t *file_by_id; /* of functions, a string */
 };
 
 static bool next_field(struct gd_bytes *from, struct field *ret)
@@ -83,6 +84,23 @@ static uint64_t number_of(struct gd_bytes message, uint32_t number)
 	return value;
 }
 
+/*
+ * A package's init lies in several files.  The runtime's own profile takes functions of one name for
+ * one, and the file of the one it met first for all.  So do we here, with both profiles.
+ */
+static void name_files(struct profile *p)
+{
+	p->file_by_id = calloc(IDS_MAX, sizeof(*p->file_by_id));
+	assert_non_null(p->file_by_id);
+	for (uint64_t id = 1; id <= p->functions.n; id++) {
+		uint64_t first = 1;
+		assert_true(id < IDS_MAX && p->function_by_id[id].data != NULL);
+		while (number_of(p->function_by_id[first], 2) != number_of(p->function_by_id[id], 2))
+			first++;
+		p->file_by_id[id] = number_of(p->function_by_id[first], 4);
+	}
+}
+
 static void read_profile(struct gd_bytes raw, struct profile *p)
 {
 	struct field f;
@@ -113,6 +131,7 @@ static void read_profile(struct gd_bytes raw, struct profile *p)
 		assert_true(id > 0 && id < IDS_MAX && p->function_by_id[id].data == NULL);
 		p->function_by_id[id] = p->functions.items[i].bytes;
 	}
+	name_files(p);
 }
 
 static void put_string(const struct profile *p, uint64_t index, struct gd_buf *out)
@@ -168,7 +187,7 @@ static void take_step(void *arg, uint64_t id)
 		gd_buf_puts(&s->key, shown++ == 0 ? " " : "; ");
 		put_string(p, number_of(p->function_by_id[function], 2), &s->key);
 		gd_buf_putc(&s->key, ' ');
-		put_string(p, number_of(p->function_by_id[function], 4), &s->key);
+		put_string(p, p->file_by_id[function], &s->key);
 		gd_buf_printf(&s->key, ":%" PRIu64, number_of(f.bytes, 2));
 		s->frames++;
 	}
@@ -343,6 +362,7 @@ void pprof_lines(const void *gz, size_t n, const struct pprof_view *view, struct
 	assert_int_equal(out->failed, 0);
 	free(p.location_by_id);
 	free(p.function_by_id);
+	free(p.file_by_id);
 	free(p.strings.items);
 	free(p.samples.items);
 	free(p.types.items);
@@ -351,14 +371,17 @@ void pprof_lines(const void *gz, size_t n, const struct pprof_view *view, struct
 	gd_buf_deinit(&raw);
 }
 
-/* Deep stacks are alike at both ends of a line: so the begin, and what comes before the values. */
-static void print_line(const char *where, const char *line)
+/* Deep stacks are alike at both ends of a line: so its begin, and what follows where it parts from the
+ * other side's line. */
+static void print_line(const char *where, const char *line, const char *other)
 {
-	size_t n = strlen(line);
-	if (n <= 900)
-		print_message("# only %s: %s\n", where, line);
+	size_t same = 0;
+	while (other != NULL && line[same] != '\0' && line[same] == other[same])
+		same++;
+	if (same <= 800)
+		print_message("# only %s: %.900s\n", where, line);
 	else
-		print_message("# only %s: %.400s ... %s\n", where, line, line + n - 400);
+		print_message("# only %s: %.400s ... %.800s\n", where, line, line + same - 400);
 }
 
 size_t pprof_compare(char *theirs, char *ours, bool (*excused)(const char *line, bool there))
@@ -377,7 +400,7 @@ size_t pprof_compare(char *theirs, char *ours, bool (*excused)(const char *line,
 		if (order != 0 && excused(order < 0 ? a : b, order < 0))
 			n_excused++;
 		else if (order != 0 && differences++ < SHOWN)
-			print_line(order < 0 ? "there" : "here", order < 0 ? a : b);
+			print_line(order < 0 ? "there" : "here", order < 0 ? a : b, order < 0 ? b : a);
 		a = order <= 0 ? strsep(&theirs, "\n") : a;
 		b = order >= 0 ? strsep(&ours, "\n") : b;
 	}

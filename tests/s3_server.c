@@ -15,21 +15,51 @@
 
 #include "tests/test.h"
 
-static int loopback_socket(int *ret_port)
+/* Port 0: any. */
+static int try_loopback_socket(uint16_t port, int *ret_port)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_in address = {
 		.sin_family = AF_INET,
+		.sin_port = htons(port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 	};
 	socklen_t len = sizeof(address);
 	int one = 1;
 	assert_true(fd >= 0);
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	assert_int_equal(bind(fd, (const struct sockaddr *)&address, len), 0);
+	if (bind(fd, (const struct sockaddr *)&address, len) < 0) {
+		(void)close(fd);
+		return -1;
+	}
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
 	*ret_port = ntohs(address.sin_port);
 	return fd;
+}
+
+static int loopback_socket(int *ret_port)
+{
+	int fd = try_loopback_socket(0, ret_port);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/*
+ * For a server that opens its port itself: below those that the kernel gives to whoever wants any, so
+ * that none of the tests beside us has got it by then.
+ */
+static int free_port(void)
+{
+	int port = 0;
+	for (uint16_t i = 0; i < 1000; i++) {
+		int fd = try_loopback_socket((uint16_t)(20000 + (getpid() + i) % 10000), &port);
+		if (fd >= 0) {
+			(void)close(fd);
+			return port;
+		}
+	}
+	fail_msg("no free port");
+	return 0;
 }
 
 static void wait_for_port(int port)
@@ -101,7 +131,7 @@ static struct s3_server versitygw_new(bool tls)
 		test_skip("versitygw was not built (needs Go 1.25 or newer): no S3 server that "
 		          "verifies signatures");
 	struct s3_server server = { .pid = -1, .tls = tls };
-	(void)close(loopback_socket(&server.port)); /* free a moment ago, good enough here */
+	server.port = free_port();
 	const char *root = test_path("s3");
 	assert_int_equal(mkdir(root, 0700), 0);
 	assert_int_equal(mkdir(test_path("s3/evidence"), 0700), 0);

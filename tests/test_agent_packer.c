@@ -111,7 +111,7 @@ static void artifacts_bear_the_name_the_broker_gave(void **state)
 	struct gd_packer *p = make(&output);
 	struct gd_snapshot s = { .id = "x" };
 	struct gd_error err = { 0 };
-	gd_packer_begin(p, "heap");
+	gd_packer_begin(p, "heap", false);
 	assert_ok(open_artifact(p, 3, "a.txt", &err), &err);
 	assert_ok(write_bytes(p, 3, 100, &err), &err);
 	assert_ok(close_artifact(p, 3, &err), &err);
@@ -129,7 +129,7 @@ static void whoever_breaks_the_rules_is_refused(void **state)
 	struct gd_packer *p = make(&output);
 	struct gd_snapshot s = { .id = "x" };
 	struct gd_error err = { 0 };
-	gd_packer_begin(p, "heap");
+	gd_packer_begin(p, "heap", false);
 	assert_true(open_artifact(p, 0, "../x", &err) < 0);
 	assert_true(open_artifact(p, 0, "/etc/passwd", &err) < 0);
 	assert_true(open_artifact(p, 0, "a b", &err) < 0);
@@ -161,7 +161,7 @@ static void scratch_files_last_for_many_large_artifacts(void **state)
 	struct gd_error err = { 0 };
 	/* Three rounds of as many at once as may be, each beyond what is kept in memory. */
 	for (int round = 0; round < 3; round++) {
-		gd_packer_begin(p, "big");
+		gd_packer_begin(p, "big", false);
 		for (uint32_t i = 0; i < GD_RECORD_STREAMS; i++) {
 			char name[32];
 			struct gd_record_open record = { .stream = i,
@@ -192,7 +192,7 @@ static void too_many_artifacts_are_too_many(void **state)
 	struct gd_packer *p = make(&output);
 	struct gd_error err = { 0 };
 	int r = 0;
-	gd_packer_begin(p, "many");
+	gd_packer_begin(p, "many", false);
 	for (int i = 0; i <= GD_PACKER_ARTIFACTS && r == 0; i++) {
 		struct gd_record_absent record = { .media_type = "text/plain",
 			                           .outcome.grade = GD_GRADE_SKIPPED };
@@ -236,8 +236,8 @@ static void what_goes_through_the_sink_arrives(void **state)
 	static char large[150001];
 	memset(large, 'z', sizeof(large));
 	assert_ok(gd_message_pair(ends, &err), &err);
-	assert_ok(gd_packer_sink_create(ends[0], &progress, &sink, &err), &err);
-	gd_packer_begin(p, "two");
+	assert_ok(gd_packer_sink_create(ends[0], "", &progress, &sink, &err), &err);
+	gd_packer_begin(p, "two", false);
 	const struct gd_artifact first = { "first", "text/plain", "liar", 1 };
 	const struct gd_artifact second = { "second", "text/plain", "liar", 0 };
 	const struct gd_artifact none = { "none", "text/plain", "liar", 0 };

@@ -325,6 +325,8 @@ static void a_live_role_shows_its_walls(void **state)
 		int pid_fd;
 		struct gd_error err = { 0 };
 		GD_BUF struct gd_buf status = GD_BUF_INIT(1 << 16);
+		if (role == GD_ROLE_FREEZER) /* keeps its rights: a test of its own */
+			continue;
 		assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
 		go_fd = ends[0];
 		assert_ok(gd_role_fork((enum gd_role)role, &ends[0], 1, live, NULL, &pid, &pid_fd,
@@ -437,8 +439,31 @@ static void a_tightened_child_forks_no_more(void **state)
 static void memory_has_an_end(void **state)
 {
 	(void)state;
+	/* The freezer's index is reserved as large as an image may get, and filled as it does. */
 	for (int role = GD_ROLE_PARSER; role < GD_ROLES; role++)
-		assert_true(gd_roles[role].memory_max > 0);
+		assert_true(gd_roles[role].memory_max > 0 || role == GD_ROLE_FREEZER);
+}
+
+static int freeze_and_more(void)
+{
+	static const int families[] = { AF_INET, AF_INET6, AF_NETLINK };
+	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++)
+		if (socket(families[i], SOCK_STREAM, 0) >= 0 || errno != EPERM)
+			return 1;
+	if (unshare(CLONE_NEWNET) == 0 || errno != EPERM)
+		return 2;
+	if (syscall(SYS_process_vm_writev, getppid(), NULL, 0, NULL, 0, 0) == 0 || errno != EPERM)
+		return 3;
+	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1 || prctl(PR_GET_DUMPABLE) != 0)
+		return 4;
+	/* It may trace: that is what it is for. */
+	return ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0 ? 0 : 5;
+}
+
+static void the_freezer_may_trace_and_reaches_no_network(void **state)
+{
+	(void)state;
+	assert_int_equal(came_to(GD_ROLE_FREEZER, freeze_and_more), 0);
 }
 
 int main(void)
@@ -453,6 +478,7 @@ int main(void)
 		test_case(a_child_dies_with_its_broker),
 		test_case(a_tightened_child_forks_no_more),
 		test_case(memory_has_an_end),
+		test_case(the_freezer_may_trace_and_reaches_no_network),
 	};
 	return test_run(tests);
 }

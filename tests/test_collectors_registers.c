@@ -82,7 +82,7 @@ static void threads_tell_where_they_are_without_a_stop(void **state)
 	pid_t pid = start_child();
 	GD_TARGET struct gd_target *target = NULL;
 	assert_ok(gd_target_open(pid, &target, &err), &err);
-	assert_ok(gd_registers_create(target, &r, &err), &err);
+	assert_ok(gd_registers_create(target, NULL, &r, &err), &err);
 
 	int asleep = gd_registers_read(r, (uint64_t)shared->sleeper, &regs);
 	if (asleep == -EACCES || asleep == -EPERM) {
@@ -130,7 +130,7 @@ static void only_threads_of_the_target_are_looked_at(void **state)
 	pid_t pid = start_child();
 	GD_TARGET struct gd_target *target = NULL;
 	assert_ok(gd_target_open(pid, &target, &err), &err);
-	assert_ok(gd_registers_create(target, &r, &err), &err);
+	assert_ok(gd_registers_create(target, NULL, &r, &err), &err);
 	assert_true(gd_registers_read(r, 0, &regs) < 0);
 	assert_true(gd_registers_read(r, (uint64_t)getpid(), &regs) < 0);
 	assert_true(gd_registers_read(r, UINT64_MAX, &regs) < 0);

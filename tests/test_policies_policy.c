@@ -281,9 +281,47 @@ static void all_events_and_profiles_are_known(void **state)
 	LOADED full = parse(RULE "    when: {alert: A}\n    profile: full\n");
 	assert_int_equal(full.r, 0);
 	assert_int_equal(full.policy->rules[0].profile, GD_POLICY_FULL);
-	assert_int_equal(full.findings.n, 1);
-	assert_int_equal(full.findings.list[0].severity, GD_SEVERITY_WARNING);
-	assert_int_equal(full.findings.list[0].line, 6);
+	assert_int_equal(full.findings.n, 0);
+	assert_int_equal(full.policy->rules[0].core, GD_POLICY_CORE_FULL);
+}
+
+static void cores_are_read(void **state)
+{
+	(void)state;
+	LOADED none = parse(RULE "    when: {alert: A}\n");
+	assert_clean(&none);
+	assert_int_equal(none.policy->rules[0].core, GD_POLICY_CORE_NONE);
+	assert_false(none.policy->rules[0].consistent || none.policy->rules[0].force_core);
+	assert_true(none.policy->core.keep_huge && !none.policy->core.zero_noscan);
+	assert_int_equal(none.policy->core.workers, 0);
+	LOADED thin = parse(RULE "    when: {alert: A}\n    core: thin\n    consistent: true\n"
+	                         "    force_core: true\n"
+	                         "core: {zero_noscan: true, keep_huge: false, workers: 3}\n");
+	assert_clean(&thin);
+	assert_int_equal(thin.policy->rules[0].core, GD_POLICY_CORE_THIN);
+	assert_true(thin.policy->rules[0].consistent && thin.policy->rules[0].force_core);
+	assert_true(!thin.policy->core.keep_huge && thin.policy->core.zero_noscan);
+	assert_int_equal(thin.policy->core.workers, 3);
+}
+
+static void cores_that_make_no_sense_are_errors(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *more, *says;
+	} rows[] = {
+		{ "    core: fat\n", "there are none, thin and full" },
+		{ "    core: none\n    profile: full\n", "what standard is" },
+		{ "    force_core: true\n", "goes with a core" },
+		{ "    consistent: perhaps\n", "neither true nor false" },
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char text[400];
+		(void)snprintf(text, sizeof(text), RULE "    when: {alert: A}\n%s", rows[i].more);
+		LOADED l = parse(text);
+		assert_int_not_equal(l.r, 0);
+		assert_contains(l.findings.list[0].text, rows[i].says);
+	}
 }
 
 /* ---- what is wrong ---- */
@@ -301,7 +339,7 @@ static void mistakes_outside_of_rules_are_errors_at_their_place(void **state)
 		{ "rule: []\n", 1, 1, "unknown key \"rule\" in a policy; did you mean \"rules\"?" },
 		{ "redaction: {}\n", 1, 1, "unknown key \"redaction\" in a policy" },
 		{ "xyzzy: 1\n", 1, 1,
-		  "keys are services, rules, budget, upload, retention, hook or fleet" },
+		  "keys are services, rules, budget, upload, retention, core, hook or fleet" },
 		{ "rules:\n", 1, 1, "\"rules\" has no value" },
 		{ "rules: {}\n", 1, 8, "rules: expected a list, found a map" },
 		{ "services: shop\n", 1, 11, "services: expected a list, found a text" },
@@ -995,6 +1033,8 @@ int main(void)
 		test_case(a_rule_has_the_defaults_of_its_kind),
 		test_case(every_key_reaches_its_field),
 		test_case(all_events_and_profiles_are_known),
+		test_case(cores_are_read),
+		test_case(cores_that_make_no_sense_are_errors),
 		test_case(mistakes_outside_of_rules_are_errors_at_their_place),
 		test_case(mistakes_in_rules_are_errors_at_their_place),
 		test_case(what_a_rule_lacks_is_said_at_the_rule),

@@ -31,14 +31,14 @@ HTTP = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never thr
 class Target:
     """A tgt process."""
 
-    def __init__(self, path, goroutines, heap_mib, cpu):
+    def __init__(self, path, goroutines, heap_mib, cpu, more=()):
         def settle_down():
             if cpu is not None:
                 os.sched_setaffinity(0, {cpu})
 
         began = time.monotonic()
         self.process = subprocess.Popen(
-            [path, "-n", str(goroutines), "-heap", str(heap_mib)], stdout=subprocess.PIPE,
+            [path, "-n", str(goroutines), "-heap", str(heap_mib)] + list(more), stdout=subprocess.PIPE,
             env=dict(os.environ, GOMAXPROCS="4"), preexec_fn=settle_down)
         line = self.process.stdout.readline().split()
         if line[:1] != [b"ready"]:

@@ -3,7 +3,9 @@
 # have today, interleaved on the same targets.  Takes about four minutes, BENCH_QUICK=1 two;
 # BENCH_ARGS="--only 1m,light" runs some of the series.  Builds what it needs into $BUILD/bench; a
 # peer that cannot be had is left out by name.  Then the part "idle", two minutes: what the agent
-# costs that watches 200 Go processes.  BENCH_PART=idle or BENCH_PART=capture is that part alone.
+# costs that watches 200 Go processes.  Then the part "core": cores of 1, 4 and 8 GiB beside gcore and
+# dlv, half an hour, BENCH_QUICK=1 two minutes; BENCH_ARGS="--sizes 1 --repeats 7" is what it takes.
+# BENCH_PART=idle, BENCH_PART=capture or BENCH_PART=core is that part alone.
 set -eu
 cd "$(dirname "$0")/../.."
 build=${BUILD:-build}
@@ -61,6 +63,19 @@ if [ ! -x "$bench/dlv" ]; then
 	done
 fi
 
+core() {
+	${CC:-cc} -std=gnu17 -D_GNU_SOURCE -O2 -pthread -o "$bench/reference" tests/bench/reference.c \
+		-lzstd -lcrypto
+	python3 -B tests/bench/core.py --build "$build" --bench "$bench" --victims "$victims/tgt.index" \
+		${BENCH_QUICK:+--quick} "$@"
+}
+if [ "${BENCH_PART:-}" = core ]; then
+	core ${BENCH_ARGS:-}
+	exit
+fi
+
 python3 -B tests/bench/bench.py --build "$build" --bench "$bench" --victims "$victims/tgt.index" \
 	${BENCH_QUICK:+--quick} ${BENCH_ARGS:-}
-[ "${BENCH_PART:-}" = capture ] || idle
+[ "${BENCH_PART:-}" != capture ] || exit 0
+idle
+core

@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "archive/core_elf.h"
 #include "archive/verify.h"
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -151,6 +152,25 @@ static void count_problem(void *arg, const char *sentence)
 			abort();
 }
 
+/* A core comes out of what calls itself one; the file is as large as it is said to be. */
+static void check_core(const struct gd_reader *reader)
+{
+	struct gd_core_elf_result result;
+	struct gd_error err = { 0 };
+	struct stat st;
+	size_t problems = 0;
+	int fd = memfd_create("core", MFD_CLOEXEC);
+	if (fd < 0)
+		abort();
+	int r = gd_core_elf_write(reader, NULL, fd, count_problem, &problems, &result, &err);
+	if (r < 0 && (err.code == 0 || err.msg[0] == '\0'))
+		abort();
+	if (r == 0 && (fstat(fd, &st) < 0 || (uint64_t)st.st_size != result.file_bytes ||
+	               problems != result.problems || result.chunks_bad > result.chunks))
+		abort();
+	(void)close(fd);
+}
+
 /* What repair wrote opens, is whole, and says itself what it is. */
 static void check_repair(const struct gd_reader *reader)
 {
@@ -216,6 +236,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		(void)gd_report_show_json(&reader, out, NULL);
 		(void)fclose(out);
 	}
+	check_core(&reader);
 	check_repair(&reader);
 	return 0;
 }

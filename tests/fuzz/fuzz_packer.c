@@ -26,7 +26,7 @@ static void feed(struct gd_packer *packer, const uint8_t *data, size_t size)
 		uint64_t align;
 		char bytes[65536];
 	} body;
-	gd_packer_begin(packer, "fuzz");
+	gd_packer_begin(packer, "fuzz", false);
 	while (size >= 4) {
 		uint16_t type;
 		uint16_t len;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collectors/proc_cgroup_tree.h"
+#include "target/cgroup.h"
 #include "collectors/proc_net.h"
 #include "target/container.h"
 
@@ -14,15 +14,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void try_groups(const char *memberships, const char *mountinfo)
 {
-	struct gd_proc_cgroup group;
+	struct gd_cgroup group;
 	const char *cursor = NULL;
 	for (int i = 0; i < 64; i++) {
-		if (!gd_proc_cgroup_tree_next(memberships, mountinfo, &cursor, &group))
+		if (!gd_cgroup_next(memberships, mountinfo, &cursor, &group))
 			return;
 		if (group.path[0] != '/' || strlen(group.relative) > strlen(group.path) ||
 		    group.relative[0] == '/')
 			abort();
-		while (gd_proc_cgroup_tree_up(&group))
+		while (gd_cgroup_up(&group))
 			if (group.path[0] != '/')
 				abort();
 	}

@@ -29,7 +29,8 @@ var (
 func main() {
 	n := flag.Int("n", 50, "goroutines")
 	depth := flag.Int("depth", 16, "frames below each of them")
-	mib := flag.Int("heap", 8, "MiB of heap, half of it random")
+	mib := flag.Int("heap", 8, "MiB of heap, half of it random, half of it text")
+	dirty := flag.Int("dirty", 0, "MB of it written a second, a word in each of random pages")
 	flag.Parse()
 
 	fillHeap(*mib)
@@ -45,6 +46,9 @@ func main() {
 	runtime.GC()
 
 	go canary()
+	if *dirty > 0 {
+		go write(*dirty)
+	}
 	http.HandleFunc("/gap", serveGaps)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -59,7 +63,26 @@ func fillHeap(mib int) {
 	for i := 0; i < mib; i++ {
 		chunk := make([]byte, 1<<20)
 		rand.Read(chunk[:len(chunk)/2])
+		// What a service holds is mostly text that is alike, not equal.
+		for at := len(chunk) / 2; at < len(chunk); {
+			at += copy(chunk[at:], fmt.Sprintf("{\"session\":%d,\"user\":\"u%06d\",\"score\":%d}\n",
+				rand.Int63(), rand.Intn(1000000), rand.Intn(1000)))
+		}
 		heap = append(heap, chunk)
+	}
+}
+
+// write changes a word in each of so many random pages, spread over the second.
+func write(mbPerSecond int) {
+	const page = 4096
+	tick := time.NewTicker(time.Millisecond)
+	began, written := time.Now(), 0
+	for range tick.C {
+		due := int(time.Since(began).Seconds() * float64(mbPerSecond) * 1e6 / page)
+		for ; written < due; written++ {
+			chunk := heap[rand.Intn(len(heap))]
+			chunk[rand.Intn(len(chunk)/page)*page]++
+		}
 	}
 }
 

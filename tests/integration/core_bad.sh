@@ -1,0 +1,121 @@
+#!/bin/bash
+# Targets and disks of which no core can be had, or not all of it: each with its exit code and its word in
+# the archive, and none is left stopped.
+set -eu
+capture=$BUILD/godiag-capture
+[ -x "$capture" ] || { echo "# skip: $capture is not built"; exit 77; }
+[ "$(id -u)" -eq 0 ] || { echo "# skip: no permission to read another process"; exit 77; }
+for tool in jq python3; do
+	command -v $tool >/dev/null || { echo "# skip: $tool is not installed"; exit 77; }
+done
+
+dir=$(mktemp -d)
+target=
+finish() {
+	end_it
+	umount "$dir/full" 2>/dev/null || true
+	rm -rf "$dir"
+}
+end_it() {
+	[ -z "$target" ] || kill -KILL "$target" 2>/dev/null || true
+	[ -z "$target" ] || wait "$target" 2>/dev/null || true
+	target=
+}
+trap finish EXIT
+fail() { echo "$*"; exit 1; }
+
+start() { # PROGRAM ARGUMENT...
+	end_it
+	rm -f "$dir/in"
+	mkfifo "$dir/in"
+	"$@" <"$dir/in" >"$dir/said" 2>&1 &
+	target=$!
+	exec 9>"$dir/in"
+	for _ in $(seq 150); do
+		grep -q '^ready' "$dir/said" && return
+		sleep 0.2
+	done
+	fail "$1 did not get ready: $(cat "$dir/said")"
+}
+
+take() { # WANTED-EXIT DIRECTORY OPTION...: sets $archive and $method
+	local wanted=$1 spool=$2 status=0
+	shift 2
+	rm -f "$spool"/*.tar
+	"$capture" --pid "$target" --output "$spool" --quiet --only core "$@" \
+		>"$dir/out" 2>"$dir/err" || status=$?
+	[ "$status" = "$wanted" ] || fail "$*: exit $status, not $wanted: $(cat "$dir/err")"
+	archive=$(ls "$spool"/*.tar 2>/dev/null || true)
+	method=$([ -z "$archive" ] || snapshot | jq -r '.freeze.method // "none"')
+	case $(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$target/status") in
+	R | S | D) ;;
+	*) fail "$*: the target is left in another state" ;;
+	esac
+	[ "$(sed -n 's/^TracerPid:[[:space:]]*//p' "/proc/$target/status")" = 0 ] || fail "$*: it is traced"
+}
+
+snapshot() { tar xf "$archive" -O "blobs/sha256/$(tar xf "$archive" -O "blobs/sha256/$(
+	tar xf "$archive" -O index.json | jq -r '.manifests[0].digest[7:]')" |
+	jq -r '.config.digest[7:]')"; }
+
+mkdir "$dir/spool"
+
+# 8,000 threads take 160 ms to stop: not within 50, and then not at all.
+if (ulimit -u 20000) 2>/dev/null; then
+	start "$VICTIMS/selfcheck" 8000
+	take 4 "$dir/spool"
+	[ "$method" = torn ] || fail "8,000 threads within 50 ms: $method"
+	grep -q 'not of one instant' "$dir/err" || fail "$(cat "$dir/err")"
+	take 0 "$dir/spool" --max-pause 10s
+	echo "# 8,000 threads: $method, stopped for $(snapshot | jq '.freeze.pause_ns / 1e6 | floor') ms"
+	[ "$(snapshot | jq .freeze.threads)" -ge 8000 ] || fail "$(snapshot | jq -c .freeze)"
+fi
+
+# 60,000 mappings: their list alone is read for longer than that.
+cat >"$dir/maps.py" <<'END'
+import ctypes, mmap, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p] + [ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+n = 60000
+at = libc.mmap(None, n * 4096, 3, 0x22, -1, 0)
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+for i in range(0, n, 2):
+    ctypes.c_char.from_address(at + i * 4096).value = b"x"
+    if libc.mprotect(at + i * 4096, 4096, 1) != 0:
+        sys.exit("mprotect")
+print("ready", flush=True)
+sys.stdin.readline()
+END
+start python3 "$dir/maps.py"
+[ "$(wc -l <"/proc/$target/maps")" -gt 59000 ] || fail "too few mappings"
+take 4 "$dir/spool"
+[ "$method" = torn ] || fail "60,000 mappings within 50 ms: $method"
+take 0 "$dir/spool" --max-pause 10s
+echo "# 60,000 mappings: $method, stopped for $(snapshot | jq '.freeze.pause_ns / 1e6 | floor') ms"
+
+# Pages on a userfaultfd that nobody serves: nobody may wait for them.
+start "$VICTIMS/uffd"
+began=$SECONDS
+take 0 "$dir/spool" || true
+[ $((SECONDS - began)) -lt 20 ] || fail "a page that nobody serves was waited for"
+echo "# unserved pages: $method, $(snapshot | jq -r .outcome.grade)"
+
+# Another file system, and one that is too small: said before the target is touched.
+mkdir "$dir/full"
+if mount -t tmpfs -o size=256m godiag-test "$dir/full" 2>/dev/null; then
+	start "$VICTIMS/life"
+	take 0 "$dir/full"
+	rm -f "$dir"/full/*
+	mount -o remount,size=4m "$dir/full"
+	take 4 "$dir/full"
+	[ "$method" = none ] || fail "an image on a full disk: $method"
+	[ "$(snapshot | jq .cost.target_pause_ns)" = 0 ] || fail "it was stopped for nothing"
+	grep -q 'does not fit' "$dir/err" || fail "nothing is said of the disk: $(cat "$dir/err")"
+	# Not even an archive fits.
+	dd if=/dev/zero of="$dir/full/fill" bs=4k 2>/dev/null || true
+	take 5 "$dir/full"
+	[ -z "$archive" ] || fail "an archive on a full disk"
+else
+	echo "# not covered: no tmpfs of our own: a full disk"
+fi
