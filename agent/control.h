@@ -33,7 +33,7 @@ struct gd_control_capture {
 	char unit[256];          /* "checkout.service"; "" */
 	char service[GD_POLICY_NAME_MAX];
 	char reason[248];
-	char trigger[16];        /* "manual" or "unit" (OnFailure=) */
+	char trigger[16];        /* "manual", "unit" (OnFailure=) or "signal" (SIGUSR2) */
 	char exit_json[1024];    /* what systemd said about the unit's end; "" */
 };
 

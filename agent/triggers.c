@@ -371,9 +371,10 @@ void gd_agent_control_capture(void *arg, const struct gd_control_capture *reques
 	struct gd_agent *agent = arg;
 	struct gd_hook_verdict answer = { .verdict = GD_VERDICT_NO_TARGET };
 	bool failed = strcmp(request->trigger, "unit") == 0;
+	bool signalled = strcmp(request->trigger, "signal") == 0;
 	struct gd_ask ask = {
 		.service = UINT32_MAX,
-		.trigger = failed ? "unit" : "manual",
+		.trigger = failed ? "unit" : signalled ? "signal" : "manual",
 		.reason = request->reason,
 		.exit_json = request->exit_json[0] != '\0' ? request->exit_json : NULL,
 		.profile = (enum gd_profile)request->profile,

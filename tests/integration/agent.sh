@@ -97,7 +97,7 @@ agent_await "$dir" 10 '[.captures[] | select(.trigger == "signal" and .state == 
 	fail "SIGUSR1: $(agent_status "$dir")"
 if /bin/kill --help 2>&1 | has queue; then
 	/bin/kill -q $$ -s USR2 "$(cat "$dir/godiagd.pid")"
-	agent_await "$dir" 10 "[.captures[] | select(.trigger != \"rule\" and .pid == $$ and .digest != \"\")] | length == 1" ||
+	agent_await "$dir" 10 "[.captures[] | select(.trigger == \"signal\" and .pid == $$ and .digest != \"\")] | length == 1" ||
 		fail "SIGUSR2: $(agent_status "$dir")"
 fi
 
