@@ -369,7 +369,7 @@ void gd_agent_control_capture(void *arg, const struct gd_control_capture *reques
                               uint64_t waiter, struct gd_control_verdict *verdict)
 {
 	struct gd_agent *agent = arg;
-	struct gd_hook_verdict answer = { .verdict = GD_VERDICT_NO_TARGET };
+	struct gd_hook_verdict answer;
 	bool failed = strcmp(request->trigger, "unit") == 0;
 	bool signalled = strcmp(request->trigger, "signal") == 0;
 	struct gd_ask ask = {
@@ -389,13 +389,13 @@ void gd_agent_control_capture(void *arg, const struct gd_control_capture *reques
 		name_process(agent, request->pid, &ask);
 	if (failed && ask.service != UINT32_MAX)
 		name_ended(agent, &ask);
-	if (request->pid == 0 && ask.service == UINT32_MAX)
+	/* Also what nobody means: admission has it then, and the log. */
+	gd_agent_ask(agent, &ask, &answer);
+	if (answer.verdict == GD_VERDICT_NO_TARGET && request->pid == 0 && ask.service == UINT32_MAX)
 		(void)snprintf(answer.why, sizeof(answer.why),
 		               "no service of the policy means %s \"%.100s\"",
 		               request->unit[0] != '\0' ? "unit" : "service",
 		               request->unit[0] != '\0' ? request->unit : request->service);
-	else
-		gd_agent_ask(agent, &ask, &answer);
 	verdict->verdict = (uint32_t)answer.verdict;
 	memcpy(verdict->id, answer.id, sizeof(verdict->id));
 	memcpy(verdict->why, answer.why, sizeof(verdict->why));

@@ -86,9 +86,10 @@ step "an operator names a pid; a unit that nobody means is refused"
 	>"$dir/hand.txt" || fail "exit $?"
 "$BUILD/godiag" verify "$(cut -d' ' -f1 "$dir/hand.txt")" >/dev/null || fail "not an archive"
 code=0
-"$BUILD/godiag-capture" --run "$dir/run" --unit no-such.service 2>"$dir/refused.txt" || code=$?
+"$BUILD/godiag-capture" --run "$dir/run" --unit no-such.service --reason "on failure" 2>"$dir/refused.txt" || code=$?
 [ $code -eq 2 ] || fail "unknown unit: exit $code"
 grep -q 'no-such.service' "$dir/refused.txt" || fail "$(cat "$dir/refused.txt")"
+grep -q 'trigger manual.* no_target: on failure' "$dir/godiagd.log" || fail "the refusal is not on record"
 
 step "SIGUSR1 captures all, SIGUSR2 the queued pid"
 agent_await "$dir" 20 '.watched | length == 1' || fail "not watched after the reload"
