@@ -130,6 +130,7 @@ static void on_second(void *arg)
 	gd_agent_log_refusals(agent);
 	gd_agent_end_late_run(agent, clock.monotonic_ns);
 	gd_agent_tend_watcher(agent, now);
+	gd_agent_capture_wanted(agent);
 	if (now - agent->pruned_ns >= PRUNE_EVERY_NS)
 		gd_agent_prune(agent);
 }

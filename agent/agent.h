@@ -131,7 +131,9 @@ void gd_agent_hook_trigger(void *agent, const struct gd_hook_trigger *trigger,
                            struct gd_hook_verdict *verdict);
 void gd_agent_control_capture(void *agent, const struct gd_control_capture *request,
                               uint64_t waiter, struct gd_control_verdict *verdict);
+/* All that is watched, a few at a time; the second goes on with those that are left. */
 void gd_agent_capture_all(struct gd_agent *agent);
+void gd_agent_capture_wanted(struct gd_agent *agent);
 /* Once a second: tells how many refusals went without a log line of their own. */
 void gd_agent_log_refusals(struct gd_agent *agent);
 void gd_agent_baselines(struct gd_agent *agent, int64_t now_ns);

@@ -88,6 +88,7 @@ static void on_run_end(void *arg)
 	gd_run_finish(&agent->run, o);
 	settle(agent, o);
 	gd_agent_run_next(agent);
+	gd_agent_capture_wanted(agent);
 }
 
 void gd_agent_end_late_run(struct gd_agent *agent, int64_t now_ns)

@@ -403,7 +403,15 @@ void gd_agent_control_capture(void *arg, const struct gd_control_capture *reques
 
 void gd_agent_capture_all(struct gd_agent *agent)
 {
-	for (const struct gd_process *p = agent->watched.first; p != NULL; p = p->next) {
+	for (struct gd_process *p = agent->watched.first; p != NULL; p = p->next)
+		p->wanted = p->gone_ns == 0;
+	gd_agent_capture_wanted(agent);
+}
+
+/* Half of the queue at most: what happens meanwhile needs room, too. */
+void gd_agent_capture_wanted(struct gd_agent *agent)
+{
+	for (struct gd_process *p = agent->watched.first; p != NULL; p = p->next) {
 		struct gd_hook_verdict verdict;
 		struct gd_ask ask = {
 			.service = p->info.service,
@@ -413,8 +421,13 @@ void gd_agent_capture_all(struct gd_agent *agent)
 			.profile = GD_PROFILE_LIGHT,
 			.class = GD_SPOOL_MANUAL,
 		};
-		if (p->gone_ns == 0)
-			gd_agent_ask(agent, &ask, &verdict);
+		if (!p->wanted || p->gone_ns != 0)
+			continue;
+		if (gd_operations_count(&agent->operations, GD_OPERATION_QUEUED) >=
+		    GD_OPERATIONS_QUEUE / 2)
+			return;
+		p->wanted = false;
+		gd_agent_ask(agent, &ask, &verdict);
 	}
 }
 

@@ -19,6 +19,7 @@ struct gd_process {
 	double last[GD_METRICS];
 	int64_t seen_ns;           /* CLOCK_BOOTTIME */
 	int64_t gone_ns;           /* 0: it lives */
+	bool wanted;               /* SIGUSR1 came: captured as soon as the queue has room */
 	struct gd_process *next;   /* newest first */
 };
 

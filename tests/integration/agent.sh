@@ -13,6 +13,7 @@ finish() {
 	code=$?
 	[ $code -eq 0 ] || tail -n 40 "$dir/godiagd.log" || true
 	agent_stop "$dir"
+	[ -z "${crowd[*]-}" ] || kill "${crowd[@]}" 2>/dev/null || true
 	[ ! -s "$dir/victim.pid" ] || kill "$(cat "$dir/victim.pid")" 2>/dev/null || true
 	rm -rf "$dir"
 }
@@ -39,6 +40,8 @@ policy() { # level
 		    match: { comm: gdagent-it }
 		  - name: nowhere
 		    match: { comm: gdagent-nobody }
+		  - name: crowd
+		    match: { comm: gdagent-crowd }
 		rules:
 		  - name: many
 		    service: here
@@ -91,11 +94,26 @@ code=0
 grep -q 'no-such.service' "$dir/refused.txt" || fail "$(cat "$dir/refused.txt")"
 grep -q 'trigger manual.* no_target: on failure' "$dir/godiagd.log" || fail "the refusal is not on record"
 
-step "SIGUSR1 captures all, SIGUSR2 the queued pid"
-agent_await "$dir" 20 '.watched | length == 1' || fail "not watched after the reload"
+step "SIGUSR1 captures all, also more than the queue holds, SIGUSR2 the queued pid"
+cp "$(command -v sleep)" "$dir/gdagent-crowd"
+crowd=()
+for n in {1..20}; do
+	"$dir/gdagent-crowd" 120 &
+	crowd+=($!)
+done
+agent_await "$dir" 20 '.watched | length == 21' || fail "not watched after the reload"
 kill -USR1 "$(cat "$dir/godiagd.pid")"
-agent_await "$dir" 10 '[.captures[] | select(.trigger == "signal" and .state == "succeeded")] | length == 1' ||
-	fail "SIGUSR1: $(agent_status "$dir")"
+n=0
+while [ "$(ls "$dir"/state/spool/ready/*-gdagent_crowd-*.tar 2>/dev/null | wc -l)" -lt 20 ]; do
+	n=$((n + 1))
+	[ $n -lt 300 ] || fail "SIGUSR1: $(ls "$dir/state/spool/ready") $(agent_status "$dir")"
+	sleep 0.1
+done
+agent_await "$dir" 10 '[.captures[] | select(.state == "queued" or .state == "running")] | length == 0' ||
+	fail "a capture does not end"
+kill "${crowd[@]}"
+crowd=()
+agent_await "$dir" 20 '.watched | length == 1' || fail "the crowd does not go"
 if /bin/kill --help 2>&1 | has queue; then
 	/bin/kill -q $$ -s USR2 "$(cat "$dir/godiagd.pid")"
 	agent_await "$dir" 10 "[.captures[] | select(.trigger == \"signal\" and .pid == $$ and .digest != \"\")] | length == 1" ||
