@@ -172,10 +172,9 @@ static void print_captures(const json_t *captures)
 	}
 }
 
-static int print(const json_t *status)
+static void print(const json_t *status)
 {
 	char up[GD_UNITS_TEXT];
-	const json_t *problems = json_object_get(status, "problems");
 	(void)printf("godiagd    %s, pid %lld, up %s, hook %s, uploader %s\n",
 	             text_of(status, "version"), number_of(status, "pid"),
 	             gd_units_duration(up, (uint64_t)number_of(status, "up_s") * 1000000000u),
@@ -189,13 +188,12 @@ static int print(const json_t *status)
 		put(json_string_value(file));
 	}
 	(void)putchar('\n');
-	print_problems(problems);
+	print_problems(json_object_get(status, "problems"));
 	print_host(json_object_get(status, "host"));
 	print_watched(json_object_get(status, "watched"));
 	print_rules(json_object_get(status, "rules"));
 	print_spool(json_object_get(status, "spool"), text_of(status, "upload_to"));
 	print_captures(json_object_get(status, "captures"));
-	return json_array_size(problems) > 0 ? GD_EXIT_PARTIAL : GD_EXIT_COMPLETE;
 }
 
 static int ask(const char *run, struct gd_buf *text, struct gd_error *err)
@@ -239,11 +237,12 @@ int gd_cli_status(int argc, char **argv)
 		(void)gd_fail(&err, -EBADMSG, "the agent's answer: %s", why.text);
 		return gd_cli_fail(GD_EXIT_USAGE, NAME, &err);
 	}
-	int exit = GD_EXIT_COMPLETE;
 	if (json)
 		(void)fputs(gd_buf_str(&text), stdout);
 	else
-		exit = print(status);
+		print(status);
+	int exit = json_array_size(json_object_get(status, "problems")) > 0 ? GD_EXIT_PARTIAL
+	                                                                     : GD_EXIT_COMPLETE;
 	json_decref(status);
 	return exit;
 }

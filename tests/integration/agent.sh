@@ -71,6 +71,9 @@ step "a service without a process is named, and status says so by its exit"
 code=0
 "$BUILD/godiag" status --run "$dir/run" >"$dir/status.txt" || code=$?
 [ $code -eq 4 ] || fail "status exits $code"
+code=0
+"$BUILD/godiag" status --run "$dir/run" --json >/dev/null || code=$?
+[ $code -eq 4 ] || fail "status --json exits $code"
 grep -q 'nowhere.*no running process' "$dir/status.txt" || fail "$(cat "$dir/status.txt")"
 
 step "a bad policy is refused by name and place, the old one stays"
