@@ -56,8 +56,11 @@ static enum gd_host_verdict check_policy(const char *config, struct gd_json *jso
 		const struct gd_finding *f = &findings.list[i];
 		enum gd_host_verdict verdict = f->severity == GD_SEVERITY_ERROR ? GD_HOST_MISSING
 		                                                                : GD_HOST_LIMITED;
-		(void)snprintf(detail, sizeof(detail), "%s:%u:%u: %s", f->file, f->line, f->column,
-		               f->text);
+		if (f->line > 0)
+			(void)snprintf(detail, sizeof(detail), "%s:%u:%u: %s", f->file, f->line,
+			               f->column, f->text);
+		else /* of the whole file */
+			(void)snprintf(detail, sizeof(detail), "%s: %s", f->file, f->text);
 		gd_cli_doctor_say(json, verdict, "policy", detail,
 		                  "the agent does not start with it, or keeps the old one");
 		worst = worse(worst, verdict);
