@@ -59,6 +59,19 @@ static void put_space_problem(const struct gd_agent *agent, struct gd_json *json
 	}
 }
 
+/* What nobody looks at fires no rule. */
+static void put_unwatched_problem(const struct gd_agent *agent, struct gd_json *json)
+{
+	unsigned n = agent->watcher != NULL ? gd_watcher_unwatched(agent->watcher) : 0;
+	char text[200];
+	if (n == 0)
+		return;
+	(void)snprintf(text, sizeof(text),
+	               "%u processes of services are not watched: %u are at most, and fewer with "
+	               "few descriptors (LimitNOFILE=)", n, GD_WATCHED_MAX);
+	problem(json, "watcher", text);
+}
+
 /* One failed try is the network's business, these two are somebody's. */
 static void put_upload_problem(const struct gd_agent *agent, struct gd_json *json)
 {
@@ -87,6 +100,7 @@ static void put_problems(const struct gd_agent *agent, struct gd_json *json)
 	problem(json, "watcher", agent->watcher_problem);
 	if (agent->watcher != NULL)
 		problem(json, "watcher", gd_watcher_note(agent->watcher));
+	put_unwatched_problem(agent, json);
 	problem(json, "state", agent->state_note);
 	problem(json, "clock", agent->clock_problem);
 	for (size_t i = 0; i < policy->n_services; i++)
