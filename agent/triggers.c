@@ -3,6 +3,7 @@
  * struct gd_ask, passes admission, and is recorded there whether or not it is admitted.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <fnmatch.h>
 #include <math.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #include "agent/agent.h"
+#include "base/io.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "target/target.h"
@@ -341,10 +343,23 @@ static uint32_t service_by_name(const struct gd_policy *policy, const char *name
 	return UINT32_MAX;
 }
 
+/* As of now, 0 unknown: until its turn comes the number may be another process's. */
+static uint64_t start_of(const struct gd_agent *agent, int32_t pid)
+{
+	char path[600];
+	GD_BUF struct gd_buf text = GD_BUF_INIT(4096);
+	struct gd_stat stat = { 0 };
+	(void)snprintf(path, sizeof(path), "%s/%d/stat", agent->options->proc, pid);
+	if (gd_io_read_file_at(AT_FDCWD, path, &text, NULL) < 0 ||
+	    gd_stat_parse(text.data, text.len, &stat, NULL) < 0)
+		return 0;
+	return stat.start_ticks;
+}
+
 /* A pid that is watched brings its timeline along. */
 static void name_process(struct gd_agent *agent, int32_t pid, struct gd_ask *ask)
 {
-	ask->subject.pid = pid;
+	ask->subject = (struct gd_subject_id){ pid, start_of(agent, pid) };
 	for (const struct gd_process *p = agent->watched.first; p != NULL; p = p->next)
 		if (p->gone_ns == 0 && p->info.id.pid == pid) {
 			ask->subject = p->info.id;
