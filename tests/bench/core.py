@@ -176,7 +176,7 @@ def throughput(rig, target, spool):
              100 * ratios[-1][0]))
 
 
-def series(rig, path, gib, repeats, peers):
+def series(rig, path, gib, repeats, peers, measure_packing):
     target = start(path, 200, gib * 1024, 20, rig.target_cpu)
     spool = tempfile.mkdtemp(dir=rig.scratch)
     rows, loads = collections.OrderedDict(), []
@@ -204,7 +204,8 @@ def series(rig, path, gib, repeats, peers):
             if name != "godiag core" and ours > 0:
                 print("  %s / godiag: pause x%.0f" % (
                     name, statistics.median(r.pause for r in rows[name]) / ours))
-        throughput(rig, target, spool)
+        if measure_packing:
+            throughput(rig, target, spool)
     finally:
         target.stop()
         shutil.rmtree(spool, ignore_errors=True)
@@ -282,7 +283,7 @@ class Probe(threading.Thread):
 
 
 def liveness(rig, path, captures):
-    target = start(path, 200, 256, 20, rig.target_cpu)
+    target = start(path, 200, 64, 20, rig.target_cpu)
     spool = tempfile.mkdtemp(dir=rig.scratch)
     probe, pauses, failed = Probe(target), [], 0
     try:
@@ -297,7 +298,7 @@ def liveness(rig, path, captures):
             os.unlink(made)
         probe.done.set()
         probe.join()
-        print("\nliveness probe, every second, during %d captures of a core (256 MiB heap; %d failed, pause "
+        print("\nliveness probe, every second, during %d captures of a core (64 MiB heap; %d failed, pause "
               "%s ms): %d asked, %d missed, answered after %s ms"
               % (captures, failed, pair(pauses, 1), len(probe.answers) + probe.misses, probe.misses,
                  pair(probe.answers, 1)))
@@ -333,7 +334,7 @@ def main():
                 print("\ncore, %d GiB: skipped: %.0f GiB of memory and %.0f of disk are too little"
                       % (gib, bench.available_gib(), room))
                 continue
-            series(rig, path, gib, repeats, args.peers)
+            series(rig, path, gib, repeats, args.peers, gib == min(sizes))
         for heap_mib in (0, 8):
             idle_service(rig, path, heap_mib, repeats)
         second_capture(rig, path, 400, 1, 17)
