@@ -76,15 +76,6 @@ const struct gd_core_chunk *gd_core_base_chunk(const struct gd_core_base *base, 
 	return low < map->n_chunks && map->chunks[low].addr == addr ? &map->chunks[low] : NULL;
 }
 
-bool gd_core_base_find(const struct gd_core_base *base, uint64_t addr, const char **ret_digest)
-{
-	const struct gd_core_chunk *chunk = gd_core_base_chunk(base, addr);
-	if (chunk == NULL)
-		return false;
-	*ret_digest = chunk->digest;
-	return true;
-}
-
 int gd_core_base_read(const struct gd_core_base *base, uint64_t addr,
                       uint8_t bytes[GD_PACK_CHUNK], struct gd_error *err)
 {

@@ -1,7 +1,7 @@
 #pragma once
 /*
  * An earlier full capture of the same process as the base of another one: what lay at an address
- * then, by digest, and its bytes on demand.  A base has no base of its own, so a chain has one
+ * then, and its bytes on demand.  A base has no base of its own, so a chain has one
  * link; and whether it is of the same process is the caller's to ask of its snapshot.
  *
  * After open nothing changes, and any number of threads may find and read.
@@ -25,12 +25,10 @@ const struct gd_core_head *gd_core_base_head(const struct gd_core_base *base);
 const struct gd_snapshot *gd_core_base_snapshot(const struct gd_core_base *base);
 const char *gd_core_base_digest(const struct gd_core_base *base);
 
-/* Is there a chunk at addr?  Then its digest ("sha256:...", the base's). */
-bool gd_core_base_find(const struct gd_core_base *base, uint64_t addr, const char **ret_digest);
-/* The whole entry: where its frame lies, for a reference to it; NULL: none. */
+/* What lay at addr: where its frame lies, for a reference to it; NULL: nothing. */
 const struct gd_core_chunk *gd_core_base_chunk(const struct gd_core_base *base, uint64_t addr);
 
-/* Its plain bytes, compared with the digest: -EBADMSG; -ENOENT: no chunk there. */
+/* Its plain bytes; -EBADMSG: damaged; -ENOENT: no chunk there. */
 int gd_core_base_read(const struct gd_core_base *base, uint64_t addr,
                       uint8_t bytes[GD_PACK_CHUNK], struct gd_error *err);
 

@@ -230,7 +230,7 @@ static int check_base(const struct writing *w, struct gd_error *err)
 	const struct gd_core_head *head = &w->map.head;
 	bool needed = false;
 	for (size_t i = 0; !needed && i < w->map.n_chunks; i++)
-		needed = w->map.chunks[i].in_base || w->map.chunks[i].prefix[0] != '\0';
+		needed = w->map.chunks[i].in_base || w->map.chunks[i].prefix;
 	if (!needed)
 		return 0;
 	if (w->base == NULL)

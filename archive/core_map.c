@@ -90,12 +90,11 @@ void gd_core_map_put_chunk(const struct gd_core_chunk *chunk, struct gd_buf *out
 		               chunk->pages[3]);
 		gd_json_string(&json, "pages", text);
 	}
-	gd_json_string(&json, "digest", chunk->digest);
 	gd_json_string(&json, "pack", chunk->pack);
 	gd_json_u64(&json, "offset", chunk->offset);
 	gd_json_u64(&json, "stored", chunk->stored_bytes);
-	if (chunk->prefix[0] != '\0')
-		gd_json_string(&json, "prefix", chunk->prefix);
+	if (chunk->prefix)
+		gd_json_bool(&json, "prefix", true);
 	if (chunk->in_base)
 		gd_json_bool(&json, "base", true);
 	gd_json_object_end(&json);

@@ -8,13 +8,13 @@
  *	 "base":{"id":"..","digest":"sha256:.."}|null}
  *	{"kind":"map","start":"0x..","end":"0x..","prot":"rw-p","offset":..,"dev":"8:1",
  *	 "inode":..,"path":"..","deleted":false,"missing":"zero|file|lost","why":""}
- *	{"kind":"chunk","addr":"0x..","pages":"<64 hex digits>","digest":"sha256:..",
- *	 "pack":"sha256:..","offset":..,"stored":..,"prefix":"sha256:.."}
+ *	{"kind":"chunk","addr":"0x..","pages":"<64 hex digits>","pack":"sha256:..",
+ *	 "offset":..,"stored":..,"prefix":true}
  *
  * A number of 2^53 or more is a string in hex.  `pages`: which of the 256 pages are kept: four
  * words of 16 digits, the first has pages 0 to 63, page 0 in its lowest bit; absent: all.
- * `prefix`: digest of the plain chunk of the base capture that the frame needs; absent: none.  A
- * chunk that has not changed since the base has no pack of its own: `pack` is the base's and `base`
+ * `prefix`: the frame was compressed against the base's chunk at this address; absent: against nothing.
+ * A chunk that has not changed since the base has no pack of its own: `pack` is the base's and `base`
  * is true.
  */
 #include <stdbool.h>
@@ -57,11 +57,10 @@ struct gd_core_area { /* a mapping */
 struct gd_core_chunk {
 	uint64_t addr;
 	uint64_t pages[4];
-	char digest[GD_LAYOUT_DIGEST]; /* of the plain chunk */
 	char pack[GD_LAYOUT_DIGEST];
 	uint64_t offset, stored_bytes;
-	bool in_base;                  /* `pack` is a blob of the base archive */
-	char prefix[GD_LAYOUT_DIGEST]; /* "" or the digest of the base's plain chunk */
+	bool in_base; /* `pack` is a blob of the base archive */
+	bool prefix;  /* the frame needs the base's chunk at this address */
 };
 
 void gd_core_map_put_head(const struct gd_core_head *head, struct gd_buf *out);

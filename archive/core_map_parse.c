@@ -217,21 +217,21 @@ static const char *take_chunk(struct parse *p)
 		return "a chunk below the one before it";
 	if (!take_pages(json_object_get(p->from, "pages"), chunk->pages))
 		return "a chunk without pages";
-	if (!take_digest(text_of(p->from, "digest"), chunk->digest) ||
-	    !take_digest(text_of(p->from, "pack"), chunk->pack))
-		return "a chunk without digest or pack";
-	const char *prefix = text_of(p->from, "prefix");
-	if (prefix[0] != '\0' && !take_digest(prefix, chunk->prefix))
-		return "a chunk whose prefix is no digest";
+	if (!take_digest(text_of(p->from, "pack"), chunk->pack))
+		return "a chunk without its pack";
 	if (!number(p, "offset", &chunk->offset) || !number(p, "stored", &chunk->stored_bytes) ||
 	    chunk->stored_bytes == 0 || chunk->stored_bytes > GD_PACK_FRAME_MAX ||
 	    __builtin_add_overflow(chunk->offset, chunk->stored_bytes, &end))
 		return "a chunk without its frame";
 	chunk->in_base = json_is_true(json_object_get(p->from, "base"));
-	if ((chunk->in_base || chunk->prefix[0] != '\0') && !p->map.head.has_base)
+	const json_t *prefix = json_object_get(p->from, "prefix");
+	if (prefix != NULL && !json_is_boolean(prefix))
+		return "a chunk whose prefix is neither true nor false";
+	chunk->prefix = json_is_true(prefix);
+	if ((chunk->in_base || chunk->prefix) && !p->map.head.has_base)
 		return "a chunk that needs a base nobody named";
 	/* The base is a full capture: what lies there needs nothing else. */
-	if (chunk->in_base && chunk->prefix[0] != '\0')
+	if (chunk->in_base && chunk->prefix)
 		return "a chunk of the base with a prefix";
 	p->map.n_chunks++;
 	return NULL;

@@ -28,22 +28,17 @@ static int read_here(const struct gd_reader *reader, const struct gd_core_chunk 
 		               blob->truncated ? "cut off: the archive ends too early"
 		                               : "behind the end of its pack");
 	return gd_pack_read(reader->fd, blob->offset + chunk->offset, chunk->stored_bytes, prefix,
-	                    chunk->digest + strlen("sha256:"), to, err);
+	                    to, err);
 }
 
 int gd_core_read_chunk(const struct gd_reader *reader, const struct gd_core_base *base,
                        const struct gd_core_chunk *chunk, uint8_t scratch[GD_PACK_CHUNK],
                        uint8_t to[GD_PACK_CHUNK], struct gd_error *err)
 {
-	const char *digest;
-	bool needs = chunk->in_base || chunk->prefix[0] != '\0';
-	if (!needs)
+	if (!chunk->in_base && !chunk->prefix)
 		return read_here(reader, chunk, NULL, to, err);
 	if (base == NULL)
 		return gd_fail(err, -ENOENT, "it needs the base capture");
-	const char *want = chunk->in_base ? chunk->digest : chunk->prefix;
-	if (!gd_core_base_find(base, chunk->addr, &digest) || strcmp(digest, want) != 0)
-		return gd_fail(err, -EBADMSG, "the base capture has something else there");
 	int r = gd_core_base_read(base, chunk->addr, chunk->in_base ? to : scratch, err);
 	if (r < 0)
 		return gd_error_wrap(err, r, "in the base capture");

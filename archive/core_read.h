@@ -1,7 +1,8 @@
 #pragma once
 /*
  * The core in an archive, read: its map, and any chunk's plain bytes straight from where its frame
- * lies in the archive file.  Everything is foreign; a chunk is compared with its digest each time.
+ * lies in the archive file.  Everything is foreign; a chunk's checksum is looked at each time, and that of
+ * its pack is verify's.
  *
  * Nothing here keeps a place in a file, so several threads may read from one reader and base.
  */

@@ -1,6 +1,5 @@
 /*
- * The writer compresses straight into the pack, which is one buffer made once; a chunk is read
- * twice, by SHA-256 and by zstd, and copied never.  Contexts are the dear part and live as long as
+ * The writer compresses straight into the pack, which is one buffer made once; a chunk is copied never.  Contexts are the dear part and live as long as
  * the writer, those for decoding as long as their thread.
  */
 #include "archive/pack.h"
@@ -10,6 +9,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <zstd.h>
 
 #include "base/io.h"
@@ -29,10 +30,10 @@
 #define PREFIX_HASH_LOG 18
 
 struct gd_pack_writer {
-	struct gd_digest *digest;
 	ZSTD_CCtx *plain, *against; /* against a prefix: made when first needed */
-	uint8_t *pack;
-	size_t room, used, chunks;
+	int fd;        /* of the memory at `pack`, GD_PACK_BYTES_MAX bytes */
+	uint8_t *pack; /* NULL: none yet */
+	size_t used, chunks;
 	uint32_t stored[GD_PACK_CHUNKS_MAX];
 	bool closed; /* the pack is the caller's until the next add */
 };
@@ -55,17 +56,27 @@ static ZSTD_CCtx *new_context(bool prefix)
 	return NULL;
 }
 
+static int make_memory(struct gd_pack_writer *w, struct gd_error *err)
+{
+	w->fd = memfd_create("godiag-pack", MFD_CLOEXEC);
+	if (w->fd < 0 || ftruncate(w->fd, (off_t)GD_PACK_BYTES_MAX) != 0)
+		return gd_fail_errno(err, -errno, "memory of a pack");
+	void *at = mmap(NULL, GD_PACK_BYTES_MAX, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
+	if (at == MAP_FAILED)
+		return gd_fail_errno(err, -errno, "memory of a pack: mmap");
+	w->pack = at;
+	return 0;
+}
+
 int gd_pack_writer_create(struct gd_pack_writer **ret, struct gd_error *err)
 {
 	struct gd_pack_writer *w = calloc(1, sizeof(*w));
 	if (w == NULL)
 		return gd_fail_errno(err, -ENOMEM, "pack");
-	w->room = GD_PACK_BYTES + ZSTD_compressBound(GD_PACK_CHUNK) + TABLE_BYTES;
-	w->pack = malloc(w->room);
 	w->plain = new_context(false);
-	int r = w->pack == NULL || w->plain == NULL ? gd_fail_errno(err, -ENOMEM, "pack") : 0;
-	if (r == 0)
-		r = gd_digest_create(&w->digest, err);
+	int r = make_memory(w, err);
+	if (r == 0 && w->plain == NULL)
+		r = gd_fail_errno(err, -ENOMEM, "pack");
 	if (r < 0) {
 		gd_pack_writer_destroy(w);
 		return r;
@@ -78,10 +89,12 @@ void gd_pack_writer_destroy(struct gd_pack_writer *w)
 {
 	if (w == NULL)
 		return;
-	gd_digest_destroy(w->digest);
 	(void)ZSTD_freeCCtx(w->plain);
 	(void)ZSTD_freeCCtx(w->against);
-	free(w->pack);
+	if (w->pack != NULL)
+		(void)munmap(w->pack, GD_PACK_BYTES_MAX);
+	if (w->fd >= 0)
+		(void)close(w->fd);
 	free(w);
 }
 
@@ -100,34 +113,9 @@ static ZSTD_CCtx *context(struct gd_pack_writer *w, const uint8_t *prefix, struc
 	return w->against;
 }
 
-static int hash(struct gd_digest *digest, const uint8_t bytes[GD_PACK_CHUNK],
-                char hex[GD_DIGEST_HEX], struct gd_error *err)
-{
-	int r = gd_digest_begin(digest, err);
-	if (r == 0)
-		r = gd_digest_update(digest, bytes, GD_PACK_CHUNK, err);
-	return r < 0 ? r : gd_digest_end(digest, hex, err);
-}
-
-int gd_pack_hash(struct gd_pack_writer *w, const uint8_t bytes[GD_PACK_CHUNK],
-                 char hex[GD_DIGEST_HEX], struct gd_error *err)
-{
-	return hash(w->digest, bytes, hex, err);
-}
-
 int gd_pack_add(struct gd_pack_writer *w, const uint8_t bytes[GD_PACK_CHUNK],
                 const uint8_t *prefix, struct gd_packed_chunk *ret, struct gd_error *err)
 {
-	char hex[GD_DIGEST_HEX];
-	int r = gd_pack_hash(w, bytes, hex, err);
-	return r < 0 ? r : gd_pack_add_hashed(w, bytes, hex, prefix, ret, err);
-}
-
-int gd_pack_add_hashed(struct gd_pack_writer *w, const uint8_t bytes[GD_PACK_CHUNK],
-                       const char hex[GD_DIGEST_HEX], const uint8_t *prefix,
-                       struct gd_packed_chunk *ret, struct gd_error *err)
-{
-	struct gd_packed_chunk chunk;
 	if (w->closed) {
 		w->used = 0;
 		w->chunks = 0;
@@ -138,18 +126,15 @@ int gd_pack_add_hashed(struct gd_pack_writer *w, const uint8_t bytes[GD_PACK_CHU
 	ZSTD_CCtx *ctx = context(w, prefix, err);
 	if (ctx == NULL)
 		return -ENOMEM;
-	size_t n = ZSTD_compress2(ctx, w->pack + w->used, w->room - w->used - TABLE_BYTES, bytes,
-	                          GD_PACK_CHUNK);
+	size_t n = ZSTD_compress2(ctx, w->pack + w->used,
+	                          GD_PACK_BYTES_MAX - w->used - TABLE_BYTES, bytes, GD_PACK_CHUNK);
 	if (ZSTD_isError(n)) {
 		(void)ZSTD_CCtx_reset(ctx, ZSTD_reset_session_only);
 		return gd_fail(err, -ENOMEM, "pack: zstd: %s", ZSTD_getErrorName(n));
 	}
-	memcpy(chunk.hex, hex, sizeof(chunk.hex));
-	chunk.offset = w->used;
-	chunk.stored_bytes = n;
+	*ret = (struct gd_packed_chunk){ .offset = w->used, .stored_bytes = n };
 	w->stored[w->chunks++] = (uint32_t)n;
 	w->used += n;
-	*ret = chunk;
 	return 0;
 }
 
@@ -189,12 +174,16 @@ int gd_pack_close(struct gd_pack_writer *w, const void **ret_bytes, size_t *ret_
 	return 0;
 }
 
+int gd_pack_fd(const struct gd_pack_writer *w)
+{
+	return w->fd;
+}
+
 /* --- reading ------------------------------------------------------------------------------- */
 
 /* What one thread decodes with, freed when it ends. */
 struct reading {
 	ZSTD_DCtx *ctx;
-	struct gd_digest *digest;
 	uint8_t *frame;
 };
 
@@ -206,7 +195,6 @@ static void end_reading(void *arg)
 {
 	struct reading *reading = arg;
 	(void)ZSTD_freeDCtx(reading->ctx);
-	gd_digest_destroy(reading->digest);
 	free(reading->frame);
 	free(reading);
 }
@@ -234,13 +222,18 @@ static struct reading *begin_reading(struct gd_error *err)
 	reading->ctx = ZSTD_createDCtx();
 	reading->frame = malloc(GD_PACK_FRAME_MAX);
 	if (reading->ctx == NULL || reading->frame == NULL ||
-	    gd_digest_create(&reading->digest, NULL) < 0 ||
 	    pthread_setspecific(key, reading) != 0) {
 		end_reading(reading);
 		(void)gd_fail_errno(err, -ENOMEM, "pack");
 		return NULL;
 	}
 	return reading;
+}
+
+/* RFC 8878, 3.1.1.1.1: a flag in the byte behind the magic number. */
+static bool has_checksum(const uint8_t *frame, size_t n)
+{
+	return n > 4 && (frame[4] & 4) != 0;
 }
 
 static int decode(ZSTD_DCtx *ctx, const void *frame, size_t n, const uint8_t *prefix,
@@ -251,6 +244,8 @@ static int decode(ZSTD_DCtx *ctx, const void *frame, size_t n, const uint8_t *pr
 		return gd_fail(err, -EBADMSG, "no zstd frame of a chunk");
 	if (ZSTD_findFrameCompressedSize(frame, n) != n)
 		return gd_fail(err, -EBADMSG, "not exactly one zstd frame");
+	if (!has_checksum(frame, n))
+		return gd_fail(err, -EBADMSG, "a zstd frame without checksum");
 	(void)ZSTD_DCtx_reset(ctx, ZSTD_reset_session_and_parameters);
 	if (prefix != NULL && ZSTD_isError(ZSTD_DCtx_refPrefix(ctx, prefix, GD_PACK_CHUNK)))
 		return gd_fail_errno(err, -ENOMEM, "zstd");
@@ -267,21 +262,14 @@ int gd_pack_decode(const void *frame, size_t n, const uint8_t *prefix, uint8_t t
 	return reading == NULL ? -ENOMEM : decode(reading->ctx, frame, n, prefix, to, err);
 }
 
-int gd_pack_read(int fd, uint64_t at, uint64_t n, const uint8_t *prefix, const char *hex,
-                 uint8_t to[GD_PACK_CHUNK], struct gd_error *err)
+int gd_pack_read(int fd, uint64_t at, uint64_t n, const uint8_t *prefix, uint8_t to[GD_PACK_CHUNK],
+                 struct gd_error *err)
 {
-	char is[GD_DIGEST_HEX];
 	struct reading *reading = begin_reading(err);
 	if (reading == NULL)
 		return -ENOMEM;
 	if (n > GD_PACK_FRAME_MAX || at > INT64_MAX)
 		return gd_fail(err, -EBADMSG, "no chunk has %" PRIu64 " stored bytes", n);
 	int r = gd_io_pread_all(fd, reading->frame, (size_t)n, (off_t)at, err);
-	if (r == 0)
-		r = decode(reading->ctx, reading->frame, (size_t)n, prefix, to, err);
-	if (r == 0)
-		r = hash(reading->digest, to, is, err);
-	if (r == 0 && strcmp(is, hex) != 0)
-		r = gd_fail(err, -EBADMSG, "content does not match its digest");
-	return r;
+	return r < 0 ? r : decode(reading->ctx, reading->frame, (size_t)n, prefix, to, err);
 }

@@ -49,7 +49,7 @@ int gd_verify_core_pack(struct gd_verify_core *core, const char *digest, struct 
 		struct gd_error why = { 0 };
 		if (chunk->in_base || strcmp(chunk->pack, digest) != 0)
 			continue;
-		if (chunk->prefix[0] != '\0')
+		if (chunk->prefix)
 			need_base++;
 		else if (gd_core_read_chunk(core->reader, NULL, chunk, NULL, core->chunk, &why) < 0)
 			gd_core_bad_add(&bad, chunk, why.msg);

@@ -80,28 +80,25 @@ static void pack_chunk(struct gd_pack_writer *writer, const struct gd_core_base 
 {
 	GD_FREE uint8_t *prefix = NULL;
 	struct gd_packed_chunk packed;
-	char hex[GD_DIGEST_HEX];
 	struct gd_error err = { 0 };
 	const struct gd_core_chunk *before =
 		base != NULL ? gd_core_base_chunk(base, from->addr) : NULL;
 	to->addr = from->addr;
 	memcpy(to->pages, from->pages, sizeof(to->pages));
-	assert_ok(gd_pack_hash(writer, from->bytes, hex, &err), &err);
-	gd_layout_digest(to->digest, hex);
-	if (before != NULL && strcmp(before->digest, to->digest) == 0) {
+	if (before != NULL) {
+		prefix = malloc(GD_PACK_CHUNK);
+		assert_non_null(prefix);
+		assert_ok(gd_core_base_read(base, from->addr, prefix, &err), &err);
+	}
+	if (before != NULL && memcmp(prefix, from->bytes, GD_PACK_CHUNK) == 0) {
 		memcpy(to->pack, before->pack, sizeof(to->pack));
 		to->offset = before->offset;
 		to->stored_bytes = before->stored_bytes;
 		to->in_base = true;
 		return;
 	}
-	if (before != NULL) {
-		prefix = malloc(GD_PACK_CHUNK);
-		assert_non_null(prefix);
-		assert_ok(gd_core_base_read(base, from->addr, prefix, &err), &err);
-		memcpy(to->prefix, before->digest, sizeof(to->prefix));
-	}
-	assert_ok(gd_pack_add_hashed(writer, from->bytes, hex, prefix, &packed, &err), &err);
+	to->prefix = before != NULL;
+	assert_ok(gd_pack_add(writer, from->bytes, prefix, &packed, &err), &err);
 	to->offset = packed.offset;
 	to->stored_bytes = packed.stored_bytes;
 }

@@ -54,16 +54,14 @@ static void zstd_itself_reads_a_pack(void **state)
 	const char *path = test_path("pack.zst");
 	pack_into(path, writer, 0, 5, chunks);
 	for (unsigned i = 0; i < 5; i++) {
-		char *digest = archive_run("(zstd -dc %s | tail -c +%llu | head -c 1048576 | "
-		                           "sha256sum) 2>/dev/null", path, i * 1048576ULL + 1);
-		digest[64] = '\0';
-		assert_string_equal(digest, chunks[i].hex);
-		digest = archive_run("(tail -c +%llu %s | head -c %llu | zstd -dc | "
-		                     "sha256sum) 2>/dev/null",
-		                     (unsigned long long)chunks[i].offset + 1, path,
-		                     (unsigned long long)chunks[i].stored_bytes);
-		digest[64] = '\0';
-		assert_string_equal(digest, chunks[i].hex);
+		GD_FREE uint8_t *chunk = chunk_of(i);
+		archive_write(test_path("chunk"), chunk, GD_PACK_CHUNK);
+		(void)archive_run("zstd -dc %s 2>/dev/null | tail -c +%llu | head -c 1048576 | "
+		                  "cmp - %s", path,
+		                  i * 1048576ULL + 1, test_path("chunk"));
+		(void)archive_run("tail -c +%llu %s | head -c %llu | zstd -dc | cmp - %s",
+		                  (unsigned long long)chunks[i].offset + 1, path,
+		                  (unsigned long long)chunks[i].stored_bytes, test_path("chunk"));
 	}
 	assert_contains(archive_run("zstd -dc %s | wc -c", path), "5242880");
 	/* Five frames and the skippable one, with a checksum and the size written down. */
@@ -174,7 +172,6 @@ static void a_changed_chunk_is_little_beside_its_prefix(void **state)
 	assert_ok(gd_pack_add(writer, new, old, &third, &err), &err);
 	assert_true(first.stored_bytes < 4096);
 	assert_int_equal(third.stored_bytes, first.stored_bytes);
-	assert_string_equal(third.hex, first.hex);
 	assert_ok(gd_pack_close(writer, &bytes, &size, &err), &err);
 	const uint8_t *pack = bytes;
 	assert_ok(gd_pack_decode(pack + first.offset, first.stored_bytes, old, to, &err), &err);
@@ -191,10 +188,8 @@ static void a_changed_chunk_is_little_beside_its_prefix(void **state)
 	assert_memory_equal(to, old, GD_PACK_CHUNK);
 	archive_write(test_path("frame.zst"), pack + third.offset, third.stored_bytes);
 	archive_write(test_path("old"), old, GD_PACK_CHUNK);
-	char *digest = archive_run("cd %s && zstd -qdc --patch-from=old frame.zst | sha256sum",
-	                           test_dir());
-	digest[64] = '\0';
-	assert_string_equal(digest, third.hex);
+	archive_write(test_path("new"), new, GD_PACK_CHUNK);
+	(void)archive_run("cd %s && zstd -qdc --patch-from=old frame.zst | cmp - new", test_dir());
 }
 
 static void no_damaged_frame_passes(void **state)
@@ -228,7 +223,7 @@ static void no_damaged_frame_passes(void **state)
 	assert_fails(gd_pack_decode(frame + n, pack.len - n, NULL, to, &err), -EBADMSG, &err);
 }
 
-static void a_frame_is_read_where_it_lies_and_compared(void **state)
+static void a_frame_is_read_where_it_lies(void **state)
 {
 	(void)state;
 	WRITER writer = NULL;
@@ -241,16 +236,33 @@ static void a_frame_is_read_where_it_lies_and_compared(void **state)
 	GD_FCLOSE FILE *file = fopen(test_path("p"), "r");
 	assert_non_null(file);
 	int fd = fileno(file);
-	assert_ok(gd_pack_read(fd, chunks[1].offset, chunks[1].stored_bytes, NULL, chunks[1].hex, to,
-	                       &err), &err);
+	assert_ok(gd_pack_read(fd, chunks[1].offset, chunks[1].stored_bytes, NULL, to, &err), &err);
 	assert_memory_equal(to, was, GD_PACK_CHUNK);
-	assert_fails(gd_pack_read(fd, chunks[1].offset, chunks[1].stored_bytes, NULL, chunks[0].hex,
-	                          to, &err), -EBADMSG, &err);
-	assert_contains(err.msg, "digest");
-	assert_fails(gd_pack_read(fd, 1ULL << 40, 4096, NULL, chunks[0].hex, to, &err), -EBADMSG,
-	             &err);
-	assert_fails(gd_pack_read(fd, 0, UINT64_MAX, NULL, chunks[0].hex, to, &err), -EBADMSG,
-	             &err);
+	/* The same bytes are where another process would take them. */
+	assert_ok(gd_pack_read(gd_pack_fd(writer), chunks[1].offset, chunks[1].stored_bytes, NULL,
+	                       to, &err), &err);
+	assert_memory_equal(to, was, GD_PACK_CHUNK);
+	assert_fails(gd_pack_read(fd, chunks[1].offset + 1, chunks[1].stored_bytes, NULL, to, &err),
+	             -EBADMSG, &err);
+	assert_fails(gd_pack_read(fd, 1ULL << 40, 4096, NULL, to, &err), -EBADMSG, &err);
+	assert_fails(gd_pack_read(fd, 0, UINT64_MAX, NULL, to, &err), -EBADMSG, &err);
+}
+
+static void a_frame_without_checksum_is_refused(void **state)
+{
+	(void)state;
+	struct gd_error err = { 0 };
+	GD_FREE uint8_t *chunk = chunk_of(1);
+	GD_FREE uint8_t *to = malloc(GD_PACK_CHUNK);
+	archive_write(test_path("chunk"), chunk, GD_PACK_CHUNK);
+	(void)archive_run("cd %s && zstd -q --no-check chunk -o bare && zstd -q --check chunk -o good",
+	                  test_dir());
+	GD_BUF struct gd_buf bare = archive_read(test_path("bare"));
+	GD_BUF struct gd_buf good = archive_read(test_path("good"));
+	assert_ok(gd_pack_decode(good.data, good.len, NULL, to, &err), &err);
+	assert_memory_equal(to, chunk, GD_PACK_CHUNK);
+	assert_fails(gd_pack_decode(bare.data, bare.len, NULL, to, &err), -EBADMSG, &err);
+	assert_contains(err.msg, "checksum");
 }
 
 struct side {
@@ -272,7 +284,7 @@ static void *read_all(void *arg)
 		side->bad += gd_pack_decode(side->pack->data + chunk->offset,
 		                            (size_t)chunk->stored_bytes, NULL, to, &err) < 0 ||
 		             gd_pack_add(writer, to, NULL, &again, &err) < 0 ||
-		             strcmp(again.hex, chunk->hex) != 0;
+		             again.stored_bytes != chunk->stored_bytes;
 	}
 	free(to);
 	return NULL;
@@ -308,7 +320,8 @@ int main(void)
 		test_case(a_full_pack_says_so_and_stays_in_its_bounds),
 		test_case(a_changed_chunk_is_little_beside_its_prefix),
 		test_case(no_damaged_frame_passes),
-		test_case(a_frame_is_read_where_it_lies_and_compared),
+		test_case(a_frame_is_read_where_it_lies),
+		test_case(a_frame_without_checksum_is_refused),
 		test_case(many_threads_read_and_write_side_by_side),
 	};
 	return test_run(tests);
