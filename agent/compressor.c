@@ -1,6 +1,7 @@
 #include "agent/compressor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -134,10 +135,13 @@ void gd_compressor_run(const struct gd_compressor_options *options,
 	}
 	struct gd_compressor_process process = { .options = options, .shared = shared };
 	struct gd_outcome outcome;
-	if (gd_message_pair(record, &err) < 0)
+	if (gd_message_pair(record, &err) < 0) {
 		outcome = gd_outcome_of(GD_GRADE_FAILED, &err);
-	else
+	} else {
+		/* The packer's end: it answers, and waits for nobody who does not take the answer. */
+		(void)fcntl(record[0], F_SETFL, O_NONBLOCK);
 		outcome = run(&process, packer, record, ret);
+	}
 	ret->outcome = outcome;
 	ret->wall_ns = gd_clock_monotonic_ns() - began;
 	(void)munmap(shared, sizeof(*shared));

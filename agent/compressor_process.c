@@ -19,7 +19,6 @@
 #include "agent/packer_sink.h"
 #include "archive/core_base.h"
 #include "archive/core_map.h"
-#include "archive/digest.h"
 #include "archive/layout.h"
 #include "archive/pack.h"
 #include "base/cleanup.h"
@@ -55,7 +54,6 @@ struct work {
 struct worker {
 	struct work *work;
 	struct gd_pack_writer *pack;
-	struct gd_digest *digest;
 	size_t *pending; /* rows of the pack at hand */
 	size_t n_pending, cap_pending;
 	uint8_t plain[GD_PACK_CHUNK], earlier[GD_PACK_CHUNK];
@@ -79,14 +77,16 @@ static bool stopped(struct work *w)
 	return failed || w->shared->cancelled != 0;
 }
 
-static int send_pack(struct work *w, const void *bytes, size_t n, struct gd_error *err)
+static int put_pack(struct work *w, int fd, size_t n, char digest[GD_LAYOUT_DIGEST],
+                    struct gd_error *err)
 {
 	char name[32];
 	(void)snprintf(name, sizeof(name), GD_CORE_PACK_NAME, w->n_packs);
 	const struct gd_artifact artifact = { .name = name, .media_type = GD_PACK_MEDIA_TYPE,
 		                              .collector = COLLECTOR };
-	int r = gd_sink_put(w->sink, &artifact, bytes, n, &GD_OUTCOME_COMPLETE, err);
+	int r = gd_packer_sink_put_memory(w->sink, &artifact, fd, n, digest, err);
 	w->n_packs += r == 0;
+	w->shared->progress++;
 	return r;
 }
 
@@ -95,44 +95,35 @@ static int flush(struct worker *me, struct gd_error *err)
 	struct work *w = me->work;
 	const void *bytes;
 	size_t n;
-	char hex[GD_DIGEST_HEX];
+	char digest[GD_LAYOUT_DIGEST];
 	if (gd_pack_chunks(me->pack) == 0)
 		return 0;
 	int r = gd_pack_close(me->pack, &bytes, &n, err);
-	if (r == 0)
-		r = gd_digest_begin(me->digest, err);
-	if (r == 0)
-		r = gd_digest_update(me->digest, bytes, n, err);
-	if (r == 0)
-		r = gd_digest_end(me->digest, hex, err);
 	if (r < 0)
 		return r;
 	(void)pthread_mutex_lock(&w->lock);
-	r = send_pack(w, bytes, n, err);
+	r = put_pack(w, gd_pack_fd(me->pack), n, digest, err);
 	(void)pthread_mutex_unlock(&w->lock);
-	for (size_t i = 0; i < me->n_pending; i++)
-		gd_layout_digest(w->rows[me->pending[i]].chunk.pack, hex);
+	for (size_t i = 0; r == 0 && i < me->n_pending; i++)
+		memcpy(w->rows[me->pending[i]].chunk.pack, digest, sizeof(digest));
 	me->n_pending = 0;
 	return r;
 }
 
 /* The row of a chunk that has not changed since the base: true, and nothing is stored. */
-static bool is_in_base(struct worker *me, struct gd_core_chunk *row, bool *ret_has_prefix)
+static bool is_in_base(struct worker *me, struct gd_core_chunk *row)
 {
 	struct work *w = me->work;
 	const struct gd_core_chunk *before = w->base != NULL
 	                                             ? gd_core_base_chunk(w->base, row->addr)
 	                                             : NULL;
 	/* What is damaged in the base is kept in full. */
-	*ret_has_prefix = before != NULL &&
-	                  gd_core_base_read(w->base, row->addr, me->earlier, NULL) == 0;
-	if (!*ret_has_prefix)
+	if (before == NULL || gd_core_base_read(w->base, row->addr, me->earlier, NULL) < 0)
 		return false;
 	if (memcmp(me->plain, me->earlier, GD_PACK_CHUNK) != 0) {
-		memcpy(row->prefix, before->digest, sizeof(row->prefix));
+		row->prefix = true;
 		return false;
 	}
-	memcpy(row->digest, before->digest, sizeof(row->digest));
 	memcpy(row->pack, before->pack, sizeof(row->pack));
 	row->offset = before->offset;
 	row->stored_bytes = before->stored_bytes;
@@ -161,7 +152,6 @@ static int do_chunk(struct worker *me, size_t index, struct gd_error *err)
 	struct row *row = &w->rows[index];
 	const struct gd_compressor_options *o = w->process->options;
 	struct gd_packed_chunk packed;
-	bool prefix;
 	int r = gd_image_read_chunk(w->image, chunk, me->plain, err);
 	if (r < 0)
 		return r;
@@ -172,14 +162,13 @@ static int do_chunk(struct worker *me, size_t index, struct gd_error *err)
 	if (gd_core_is_empty(me->plain))
 		return 0;
 	row->kept = true;
-	if (is_in_base(me, &row->chunk, &prefix))
+	if (is_in_base(me, &row->chunk))
 		return 0;
-	r = gd_pack_add(me->pack, me->plain, prefix ? me->earlier : NULL, &packed, err);
+	r = gd_pack_add(me->pack, me->plain, row->chunk.prefix ? me->earlier : NULL, &packed, err);
 	if (r == 0)
 		r = remember(me, index, err);
 	if (r < 0)
 		return r;
-	gd_layout_digest(row->chunk.digest, packed.hex);
 	row->chunk.offset = packed.offset;
 	row->chunk.stored_bytes = packed.stored_bytes;
 	return gd_pack_is_full(me->pack) ? flush(me, err) : 0;
@@ -197,6 +186,7 @@ static void *run_worker(void *arg)
 			break;
 		for (size_t i = from; i < from + BATCH && i < w->n_chunks && r == 0; i++) {
 			r = do_chunk(me, i, &err);
+			gd_image_give_back(w->image, &w->chunks[i]);
 			(void)__atomic_fetch_add(&w->shared->progress, 1, __ATOMIC_RELAXED);
 			(void)__atomic_fetch_add(&w->shared->bytes, GD_IMAGE_CHUNK,
 			                         __ATOMIC_RELAXED);
@@ -212,14 +202,12 @@ static void *run_worker(void *arg)
 static int worker_init(struct worker *me, struct work *w, struct gd_error *err)
 {
 	me->work = w;
-	int r = gd_pack_writer_create(&me->pack, err);
-	return r < 0 ? r : gd_digest_create(&me->digest, err);
+	return gd_pack_writer_create(&me->pack, err);
 }
 
 static void worker_deinit(struct worker *me)
 {
 	gd_pack_writer_destroy(me->pack);
-	gd_digest_destroy(me->digest);
 	free(me->pending);
 }
 

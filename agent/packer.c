@@ -1,8 +1,13 @@
 #include "agent/packer.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "archive/pack.h"
+#include "base/io.h"
 
 struct stream {
 	struct gd_stream *sink; /* NULL: the number is free */
@@ -220,6 +225,56 @@ int gd_packer_record(struct gd_packer *p, uint16_t type, const void *body, size_
 	default:
 		return bad(err, "its type");
 	}
+}
+
+/* In pieces that are still in the cache when they are hashed. */
+static int pour_memory(int fd, uint64_t n, struct gd_stream *to, struct gd_error *err)
+{
+	static uint8_t piece[128 << 10];
+	int r = 0;
+	for (uint64_t at = 0; r == 0 && at < n; at += sizeof(piece)) {
+		size_t len = n - at < sizeof(piece) ? (size_t)(n - at) : sizeof(piece);
+		r = gd_io_pread_all(fd, piece, len, (off_t)at, err);
+		if (r == 0)
+			r = to->write(to, piece, len, err);
+	}
+	return r;
+}
+
+int gd_packer_put(struct gd_packer *p, const struct gd_record_put *record, int memory_fd,
+                  struct gd_record_stored *ret, struct gd_error *err)
+{
+	struct gd_stream *to;
+	size_t n;
+	/* Only memory: reading from anything else could take as long as its owner likes. */
+	if (!p->core || fcntl(memory_fd, F_GET_SEALS) < 0 ||
+	    !ends(record->name, sizeof(record->name)) ||
+	    !ends(record->media_type, sizeof(record->media_type)) ||
+	    !is_media_type(record->media_type))
+		return bad(err, "what it puts");
+	int r = count_artifact(p, err);
+	if (r == 0 && (record->bytes > GD_PACK_BYTES_MAX ||
+	               record->bytes > GD_PACKER_CORE_BYTES - p->bytes))
+		r = gd_fail(err, -E2BIG, "more bytes than it may write");
+	if (r < 0)
+		return r;
+	const struct gd_artifact artifact = { .name = record->name,
+		                              .media_type = record->media_type,
+		                              .collector = p->collector };
+	struct gd_sink *sink = gd_archive_sink(p->archive);
+	r = sink->open(sink, &artifact, &to, err);
+	if (r < 0)
+		return r;
+	p->bytes += record->bytes;
+	r = pour_memory(memory_fd, record->bytes, to, err);
+	struct gd_outcome outcome = r < 0 ? gd_outcome_of(GD_GRADE_FAILED, err)
+	                                  : GD_OUTCOME_COMPLETE;
+	int closed = to->close(to, &outcome, r < 0 ? NULL : err);
+	if (r < 0 || closed < 0)
+		return r < 0 ? r : closed;
+	const struct gd_artifact_row *rows = gd_archive_rows(p->archive, &n);
+	(void)snprintf(ret->digest, sizeof(ret->digest), "%s", rows[n - 1].digest);
+	return 0;
 }
 
 uint64_t gd_packer_end(struct gd_packer *p, const struct gd_error *why)

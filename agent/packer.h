@@ -13,6 +13,7 @@
 
 #include "agent/capture.h"
 #include "archive/archive.h"
+#include "archive/layout.h"
 #include "archive/output.h"
 #include "archive/snapshot.h"
 #include "base/error.h"
@@ -25,6 +26,10 @@ enum gd_record {
 	GD_RECORD_CLOSE,
 	GD_RECORD_ABSENT,
 	GD_RECORD_MANY, /* several of those above: struct gd_record_head and a record, padded to 8 */
+	/* A whole artifact at once, by descriptor; of who packs a core only.  The packer answers with
+	 * GD_RECORD_STORED when it has its own copy: the memory can be used again. */
+	GD_RECORD_PUT,
+	GD_RECORD_STORED,
 	GD_RECORDS,
 };
 
@@ -59,6 +64,16 @@ struct gd_record_absent {
 	struct gd_outcome outcome;
 };
 
+struct gd_record_put { /* with one descriptor of a memfd */
+	char name[208];
+	char media_type[64];
+	uint64_t bytes; /* from its beginning; at most GD_PACK_BYTES_MAX */
+};
+
+struct gd_record_stored {
+	char digest[GD_LAYOUT_DIGEST];
+};
+
 /* What one artifact, and all of one capture, may have before compression; and one reader's number. */
 #define GD_PACKER_ARTIFACT_BYTES (UINT64_C(4) << 30)
 #define GD_PACKER_ALL_BYTES (UINT64_C(16) << 30)
@@ -91,6 +106,13 @@ void gd_packer_begin(struct gd_packer *packer, const char *collector, bool core)
  */
 int gd_packer_record(struct gd_packer *packer, uint16_t type, const void *body, size_t len,
                      struct gd_error *err);
+
+/*
+ * The same of a GD_RECORD_PUT, whose memory is copied before it is looked at; the descriptor stays the
+ * caller's.
+ */
+int gd_packer_put(struct gd_packer *packer, const struct gd_record_put *record, int memory_fd,
+                  struct gd_record_stored *ret, struct gd_error *err);
 
 /*
  * The reader has ended: what it left open is closed for it, as partial when it is text of which some

@@ -22,6 +22,7 @@ struct process {
 static union {
 	struct gd_packer_order_end end;
 	struct gd_record_absent absent;
+	struct gd_record_put put;
 	uint64_t align;
 	char bytes[GD_MESSAGE_MAX];
 } body;
@@ -38,18 +39,33 @@ static void forget_reader(struct process *p)
 	p->reader_fd = -1;
 }
 
+/* A reader that does not take the answer is not waited for: the socket of who may put does not block. */
+static int on_put(struct process *p, const struct gd_message *m, struct gd_error *err)
+{
+	struct gd_record_stored stored = { .digest = "" };
+	if (m->n_fds != 1 || m->len != sizeof(body.put))
+		return gd_fail(err, -EBADMSG, "a record that makes no sense: what it puts");
+	int r = gd_packer_put(p->packer, &body.put, m->fds[0], &stored, err);
+	if (r == 0)
+		r = gd_message_send(p->reader_fd, GD_RECORD_STORED, 0, &stored, sizeof(stored),
+		                    NULL, 0, err);
+	/* A reader that ended meanwhile shows at the next look at its socket. */
+	return r == -EPIPE ? 0 : r;
+}
+
 /* One record of the reader; false when there will be no more. */
 static bool take_record(struct process *p)
 {
-	struct gd_message m = { .n_fds = 0 };
+	GD_MESSAGE struct gd_message m = { .n_fds = 0 };
 	struct gd_error err = { 0 };
 	int r = gd_message_recv(p->reader_fd, &m, &body, sizeof(body), &err);
 	if (r == 1) {
-		/* No record has descriptors. */
-		bool empty_handed = m.n_fds == 0;
-		gd_message_close_fds(&m);
-		r = empty_handed ? gd_packer_record(p->packer, m.type, &body, m.len, &err)
-		                 : gd_fail(&err, -EBADMSG, "descriptors in a record");
+		if (m.type == GD_RECORD_PUT)
+			r = on_put(p, &m, &err);
+		else if (m.n_fds > 0)
+			r = gd_fail(&err, -EBADMSG, "descriptors in a record");
+		else
+			r = gd_packer_record(p->packer, m.type, &body, m.len, &err);
 		if (r == 0)
 			return true;
 	}

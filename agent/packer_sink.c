@@ -156,6 +156,33 @@ static int on_absent(struct gd_sink *sink, const struct gd_artifact *artifact,
 	return r < 0 ? r : send_packet(remote, err);
 }
 
+int gd_packer_sink_put_memory(struct gd_sink *sink, const struct gd_artifact *artifact,
+                              int memory_fd, uint64_t bytes, char ret[GD_LAYOUT_DIGEST],
+                              struct gd_error *err)
+{
+	struct remote *remote = (struct remote *)sink;
+	struct gd_record_put record = { .bytes = bytes };
+	struct gd_record_stored stored;
+	GD_MESSAGE struct gd_message answer = { .n_fds = 0 };
+	int r = name_it(remote, artifact, record.name, sizeof(record.name), record.media_type,
+	                sizeof(record.media_type), err);
+	if (r == 0)
+		r = send_packet(remote, err);
+	if (r == 0)
+		r = gd_message_send(remote->fd, GD_RECORD_PUT, 0, &record, sizeof(record),
+		                    &memory_fd, 1, err);
+	if (r < 0)
+		return r;
+	r = gd_message_recv(remote->fd, &answer, &stored, sizeof(stored), err);
+	if (r == 0)
+		return gd_fail(err, -EPIPE, "the packer takes no more");
+	if (r == 1)
+		r = gd_message_body(&answer, sizeof(stored), err);
+	if (r == 0)
+		memcpy(ret, stored.digest, GD_LAYOUT_DIGEST);
+	return r;
+}
+
 int gd_packer_sink_create(int fd, const char *prefix, volatile uint64_t *progress,
                           struct gd_sink **ret, struct gd_error *err)
 {

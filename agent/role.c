@@ -41,7 +41,10 @@ static const char *const parser_calls[] = {
 static const char *const compressor_calls[] = {
 	"pread64", "read", "sendmsg", "recvmsg", "poll", "ppoll", "fstat", "newfstatat", "fcntl",
 	"clone", "set_robust_list", "rseq", "rt_sigaction", "sched_yield", "sched_getaffinity",
-	"getrusage", "uname", NULL,
+	"getrusage", "uname",
+	"memfd_create", "ftruncate", /* its packs */
+	"fallocate", /* it is the image's last reader, and gives back what is packed */
+	NULL,
 };
 
 static const char *const packer_calls[] = {
@@ -49,6 +52,7 @@ static const char *const packer_calls[] = {
 	"ftruncate", "lseek", /* a scratch file is used again and again */
 	"fstatfs", /* how much room there is, for the message when there is none */
 	"fstat", "newfstatat", /* how long an archive is that it verifies */
+	"fcntl", /* is what it is given memory? */
 	"getrusage", NULL,
 };
 

@@ -128,6 +128,11 @@ int gd_image_to_maps(const struct gd_image *image, struct gd_maps *ret, struct g
 /* All 1 MiB of a chunk; what is not here reads as zeros.  May run in several threads. */
 int gd_image_read_chunk(const struct gd_image *image, const struct gd_image_chunk *chunk,
                         uint8_t to[GD_IMAGE_CHUNK], struct gd_error *err);
+/*
+ * For the last reader: gives the room of a chunk in the file back, whose content is zeros from then on.  Where the
+ * file system cannot, nothing happens.
+ */
+void gd_image_give_back(const struct gd_image *image, const struct gd_image_chunk *chunk);
 
 struct gd_memory;
 /*

@@ -7,14 +7,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/packer_sink.h"
+#include "archive/pack.h"
 #include "archive/reader.h"
 #include "archive/verify.h"
+#include "base/cleanup.h"
+#include "base/io.h"
 #include "base/message.h"
 #include "tests/test.h"
 
@@ -265,6 +270,109 @@ static void what_goes_through_the_sink_arrives(void **state)
 	(void)close(ends[1]);
 }
 
+static int put(struct gd_packer *p, const char *name, int fd, uint64_t bytes,
+               struct gd_record_stored *ret, struct gd_error *err)
+{
+	struct gd_record_put record = { .media_type = "application/octet-stream", .bytes = bytes };
+	(void)snprintf(record.name, sizeof(record.name), "%s", name);
+	return gd_packer_put(p, &record, fd, ret, err);
+}
+
+static void memory_is_put_by_who_packs_a_core_only(void **state)
+{
+	(void)state;
+	struct gd_output output = GD_OUTPUT_INIT;
+	struct gd_packer *p = make(&output);
+	struct gd_snapshot s = { .id = "x" };
+	struct gd_record_stored stored = { .digest = "" };
+	struct gd_error err = { 0 };
+	static char bytes[400001];
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (char)(i * i >> (i % 7));
+	GD_CLOSE int memory = memfd_create("pack", MFD_CLOEXEC);
+	GD_CLOSE int file = open(test_path("file"), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	assert_ok(gd_io_write_all(memory, bytes, sizeof(bytes), &err), &err);
+	assert_ok(gd_io_write_all(file, bytes, sizeof(bytes), &err), &err);
+	gd_packer_begin(p, "heap", false);
+	assert_fails(put(p, "core/a", memory, 9, &stored, &err), -EBADMSG, &err);
+	(void)gd_packer_end(p, &err);
+	gd_packer_begin(p, "core", true);
+	/* What is no memory could make us wait. */
+	assert_fails(put(p, "core/a", file, 9, &stored, &err), -EBADMSG, &err);
+	assert_fails(put(p, "../a", memory, 9, &stored, &err), -EINVAL, &err);
+	assert_fails(put(p, "core/a", memory, GD_PACK_BYTES_MAX + 1, &stored, &err), -E2BIG, &err);
+	assert_ok(put(p, "core/a", memory, sizeof(bytes), &stored, &err), &err);
+	assert_fails(put(p, "core/a", memory, 9, &stored, &err), -EEXIST, &err);
+	/* Less than it says: nothing is kept of it. */
+	assert_true(put(p, "core/short", memory, sizeof(bytes) + 1, &stored, &err) < 0);
+	assert_int_equal(gd_packer_end(p, &err), 2 * sizeof(bytes) + 1);
+	finish(p, &output, &s);
+	const struct gd_artifact_row *row = row_of(&s, "core/a");
+	assert_true(row != NULL && row->bytes == sizeof(bytes));
+	assert_string_equal(row->digest, stored.digest);
+	row = row_of(&s, "core/short");
+	assert_true(row != NULL && row->outcome.grade == GD_GRADE_FAILED);
+	gd_snapshot_deinit(&s);
+}
+
+struct taker {
+	int fd;
+	struct gd_packer *packer;
+	struct gd_record_stored stored;
+};
+
+/* The packer's process with one record. */
+static void *take_one(void *arg)
+{
+	struct taker *t = arg;
+	struct gd_message m = { .n_fds = 0 };
+	struct gd_record_put record;
+	if (gd_message_recv(t->fd, &m, &record, sizeof(record), NULL) == 1 && m.n_fds == 1 &&
+	    m.type == GD_RECORD_PUT && m.len == sizeof(record) &&
+	    gd_packer_put(t->packer, &record, m.fds[0], &t->stored, NULL) == 0)
+		(void)gd_message_send(t->fd, GD_RECORD_STORED, 0, &t->stored, sizeof(t->stored),
+		                      NULL, 0, NULL);
+	gd_message_close_fds(&m);
+	(void)close(t->fd);
+	return NULL;
+}
+
+static void who_puts_memory_hears_its_digest(void **state)
+{
+	(void)state;
+	struct gd_output output = GD_OUTPUT_INIT;
+	struct gd_packer *p = make(&output);
+	struct gd_snapshot s = { .id = "x" };
+	struct gd_sink *sink = NULL;
+	struct gd_error err = { 0 };
+	volatile uint64_t progress = 0;
+	char digest[GD_LAYOUT_DIGEST];
+	int ends[2];
+	pthread_t thread;
+	static const struct gd_artifact artifact = { "core/pack", "application/zstd", "core", 0 };
+	GD_CLOSE int memory = memfd_create("pack", MFD_CLOEXEC);
+	assert_ok(gd_io_write_all(memory, "0123456789", 10, &err), &err);
+	assert_ok(gd_message_pair(ends, &err), &err);
+	assert_ok(gd_packer_sink_create(ends[0], "", &progress, &sink, &err), &err);
+	gd_packer_begin(p, "core", true);
+	struct taker taker = { .fd = ends[1], .packer = p };
+	assert_int_equal(pthread_create(&thread, NULL, take_one, &taker), 0);
+	assert_ok(gd_packer_sink_put_memory(sink, &artifact, memory, 10, digest, &err), &err);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	/* printf 0123456789 | sha256sum */
+	assert_string_equal(digest, "sha256:84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f8"
+	                            "82f7882");
+	/* It has gone. */
+	assert_fails(gd_packer_sink_put_memory(sink, &artifact, memory, 10, digest, &err), -EPIPE,
+	             &err);
+	(void)gd_packer_end(p, &err);
+	finish(p, &output, &s);
+	assert_non_null(row_of(&s, "core/pack"));
+	gd_packer_sink_destroy(sink);
+	gd_snapshot_deinit(&s);
+	(void)close(ends[0]);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -273,6 +381,8 @@ int main(void)
 		test_case(scratch_files_last_for_many_large_artifacts),
 		test_case(too_many_artifacts_are_too_many),
 		test_case(what_goes_through_the_sink_arrives),
+		test_case(memory_is_put_by_who_packs_a_core_only),
+		test_case(who_puts_memory_hears_its_digest),
 	};
 	return test_run(tests);
 }

@@ -37,7 +37,7 @@ static void feed(struct gd_packer *packer, const uint8_t *data, size_t size)
 		size_t n = len < size ? len : size;
 		memset(&body, 0, sizeof(body));
 		memcpy(body.bytes, data, n);
-		(void)gd_packer_record(packer, type % 6, &body, n, NULL);
+		(void)gd_packer_record(packer, type % GD_RECORDS, &body, n, NULL);
 		data += n;
 		size -= n;
 	}
