@@ -1,6 +1,7 @@
 /*
- * reference FILE: how fast zstd -1 and SHA-256 go over the content of that file, on the processors this
- * process may use: the floor of what packing a core costs.  Prints "MiB SECONDS THREADS".
+ * reference FILE DIRECTORY: how fast zstd -1 and SHA-256 go over the content of that file, on the processors
+ * this process may use: the floor of what packing a core costs; and how fast when the result is written to a
+ * file in that directory.  Prints "MiB SECONDS THREADS SECONDS_WITH_WRITING".
  *
  * The file is read into memory before, in pieces of 1 MiB; holes and zeros are left out, as a core
  * leaves them out.  Each piece is hashed and compressed by itself, with a content checksum.
@@ -23,6 +24,8 @@
 static unsigned char **pieces;
 static size_t n_pieces;
 static atomic_size_t next_piece;
+static atomic_size_t written;
+static int to_fd = -1; /* -1: not written */
 
 static void read_pieces(int fd)
 {
@@ -55,10 +58,12 @@ static void *work(void *arg)
 	(void)ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, 1);
 	(void)ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);
 	for (size_t i; (i = atomic_fetch_add(&next_piece, 1)) < n_pieces;) {
-		if (ZSTD_isError(ZSTD_compress2(context, to, size, pieces[i], PIECE)) ||
-		    EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1 ||
+		size_t n = ZSTD_compress2(context, to, size, pieces[i], PIECE);
+		if (ZSTD_isError(n) || EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1 ||
 		    EVP_DigestUpdate(hash, pieces[i], PIECE) != 1 ||
 		    EVP_DigestFinal_ex(hash, digest, NULL) != 1)
+			abort();
+		if (to_fd >= 0 && pwrite(to_fd, to, n, (off_t)atomic_fetch_add(&written, n)) != (ssize_t)n)
 			abort();
 	}
 	free(to);
@@ -67,19 +72,12 @@ static void *work(void *arg)
 	return NULL;
 }
 
-int main(int argc, char **argv)
+/* Seconds for all pieces by n threads. */
+static double run(int n)
 {
 	pthread_t threads[THREADS_MAX];
 	struct timespec began, ended;
-	cpu_set_t set;
-	int fd = argc == 2 ? open(argv[1], O_RDONLY | O_CLOEXEC) : -1;
-	if (fd < 0) {
-		perror(argc == 2 ? argv[1] : "usage: reference FILE");
-		return 2;
-	}
-	read_pieces(fd);
-	int n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
-	n = n > THREADS_MAX ? THREADS_MAX : n;
+	next_piece = 0;
 	(void)clock_gettime(CLOCK_MONOTONIC, &began);
 	for (int i = 0; i < n; i++)
 		if (pthread_create(&threads[i], NULL, work, NULL) != 0)
@@ -87,9 +85,30 @@ int main(int argc, char **argv)
 	for (int i = 0; i < n; i++)
 		(void)pthread_join(threads[i], NULL);
 	(void)clock_gettime(CLOCK_MONOTONIC, &ended);
-	(void)printf("%zu %.6f %d\n", n_pieces,
-	             (double)(ended.tv_sec - began.tv_sec) +
-	                     (double)(ended.tv_nsec - began.tv_nsec) / 1e9,
-	             n);
+	return (double)(ended.tv_sec - began.tv_sec) + (double)(ended.tv_nsec - began.tv_nsec) / 1e9;
+}
+
+int main(int argc, char **argv)
+{
+	cpu_set_t set;
+	if (argc != 3) {
+		(void)fprintf(stderr, "usage: reference FILE DIRECTORY\n");
+		return 2;
+	}
+	int fd = open(argv[1], O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		perror(argv[1]);
+		return 2;
+	}
+	read_pieces(fd);
+	int n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+	n = n > THREADS_MAX ? THREADS_MAX : n;
+	double alone = run(n);
+	to_fd = open(argv[2], O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (to_fd < 0) {
+		perror(argv[2]);
+		return 2;
+	}
+	(void)printf("%zu %.6f %d %.6f\n", n_pieces, alone, n, run(n));
 	return 0;
 }
