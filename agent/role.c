@@ -337,6 +337,10 @@ static _Noreturn void be_child(enum gd_role role, const int *keep, size_t n_keep
 		memcpy(all, keep, n_keep * sizeof(*keep));
 	all[n_keep] = stderr_fd;
 	ignore_signals();
+	/* What ps shows, and what a test that kills one of many goes by; the kernel keeps 15 bytes. */
+	char name[32];
+	(void)snprintf(name, sizeof(name), "godiag-%s", gd_roles[role].name);
+	(void)prctl(PR_SET_NAME, name, 0, 0, 0);
 	int r = enter(&gd_roles[role], all, n_keep + (stderr_fd >= 0), parent, &gaps, &err);
 	if (r < 0) {
 		if (stderr_fd >= 0)

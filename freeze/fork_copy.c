@@ -115,6 +115,7 @@ static _Noreturn void be_reader(struct forking *f, pid_t parent)
 {
 	struct fork_shared *shared = f->shared;
 	int32_t child;
+	(void)prctl(PR_SET_NAME, "godiag-reader");
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	(void)close(f->to_reader[1]);
 	(void)close(f->to_tracer[0]);

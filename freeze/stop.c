@@ -41,8 +41,9 @@ struct stop {
 	int64_t started_ns;
 };
 
-static void die_with(pid_t parent)
+static void be(const char *name, pid_t parent)
 {
+	(void)prctl(PR_SET_NAME, name);
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
 		_exit(1);
 }
@@ -129,7 +130,7 @@ static _Noreturn void run_tracer(const struct stop *stop)
 {
 	int keep[KEEP_MAX + 6];
 	size_t n = 0;
-	die_with(stop->parent);
+	be("godiag-tracer", stop->parent);
 	block_signals();
 	wait_for_the_guard(stop);
 	const struct gd_target_fds *fds = &stop->job->target->fds;
@@ -153,7 +154,7 @@ static _Noreturn void run_tracer(const struct stop *stop)
 static _Noreturn void run_guard(const struct stop *stop)
 {
 	int keep[] = { stop->tracer_fd, stop->news_fd, stop->go_write_fd };
-	die_with(stop->parent);
+	be("godiag-guard", stop->parent);
 	block_signals();
 	close_others(keep, 3);
 	struct gd_guard guard = {
