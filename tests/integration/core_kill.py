@@ -1,10 +1,14 @@
 """Kills processes of a capture that takes a core, at random moments, and looks at the target.
 
-For each of N captures a victim is taken by turns (C, and Go by three releases; programs that notice when
-anything was done to them), and kill -9 hits one of our processes: the broker, its parsers, packer,
-freezer, tracer, guard, compressor.  Afterwards the target must live, run, be nobody's tracee, have
-noticed nothing, and have no child within three seconds; and the directory holds whole archives only.
-Prints the totals; exit 1 when there was any harm.
+For N kills a victim is taken by turns (C, and Go by three releases; programs that notice when
+anything was done to them), and kill -9 hits one of a capture's processes, which bear the names of their roles.
+Every second strike falls anywhere in the capture.  That seldom meets who lives for some milliseconds
+only (tracer, guard), so the others wait until a certain role is there; for tracer and guard, until the
+target is traced.
+
+Afterwards the target must live, run, be nobody's tracee, have noticed nothing, and have no child within
+three seconds; and the directory holds whole archives only.  Prints the totals; exit 1 when there was any
+harm, or when of many strikes a role got next to none.
 """
 import collections
 import os
@@ -36,20 +40,74 @@ def stat(pid):
         return None
 
 
+ROLES = ["broker", "parser", "packer", "freezer", "tracer", "guard", "compress"]
+
+
+def role(pid, root):
+    """The part it plays, None when it has ended; the kernel cuts the name of the compressor."""
+    try:
+        name = words("/proc/%d/comm" % pid).strip()
+    except OSError:
+        return None
+    return "broker" if pid == root else name.replace("godiag-", "", 1)
+
+
 def family(root):
-    """A process of ours and all below it that live."""
-    parents = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            known = stat(int(name))
-            if known and known[0] != "Z":
-                parents[int(name)] = known[1]
-    found, grew = {root}, True
-    while grew:
-        more = {pid for pid, parent in parents.items() if parent in found} - found
-        found |= more
-        grew = bool(more)
-    return sorted(pid for pid in found if pid in parents)
+    """A process of ours and all below it that live, by role."""
+    found, at = [root], 0
+    while at < len(found):
+        try:
+            found += map(int, words("/proc/%d/task/%d/children" % (found[at], found[at])).split())
+        except OSError:
+            pass
+        at += 1
+    roles = collections.defaultdict(list)
+    for pid in found:
+        what = role(pid, root)
+        # A child that has not got its own name yet has its parent's.
+        if (stat(pid) or "Z")[0] != "Z" and what in ROLES + ["reader"]:
+            roles[what].append(pid)
+    return roles
+
+
+def tracer_of(victim):
+    try:
+        return int(field(victim.pid, "TracerPid"))
+    except (OSError, ValueError):
+        return 0
+
+
+def anywhere(ours, victim, span):
+    """Each role alike, not each process: there are many parsers."""
+    time.sleep(random.uniform(0, span))
+    roles = family(ours.pid)
+    if not roles:
+        return None, 0
+    what = random.choice(sorted(roles))
+    return what, random.choice(roles[what])
+
+
+def aimed(ours, victim, what):
+    """Waits for that role; a capture makes up to five tracers, and any of them may be meant."""
+    skip = random.choice([0, 0, 1, 2]) if what in ("tracer", "guard") else 0
+    seen = 0
+    while ours.poll() is None:
+        if what in ("tracer", "guard"):
+            tracer = tracer_of(victim)
+            if tracer in (0, seen):
+                continue
+            if skip > 0:
+                seen, skip = tracer, skip - 1
+                continue
+            if what == "tracer":
+                time.sleep(random.choice([0, 0, random.uniform(0, 0.004)]))
+                return what, tracer
+        roles = family(ours.pid)
+        if what in roles:
+            if what != "guard":
+                time.sleep(random.choice([0, random.uniform(0, 0.02), random.uniform(0, 0.2)]))
+            return what, random.choice(roles[what])
+    return None, 0
 
 
 class Victim:
@@ -107,21 +165,6 @@ class Victim:
         self.process.wait()
 
 
-def role(pid, root):
-    """What it was doing, as far as can be told from outside."""
-    if pid == root:
-        return "broker"
-    try:
-        maps = words("/proc/%d/maps" % pid)
-        traces = field(pid, "CapEff") != "0000000000000000"
-        threads = int(field(pid, "Threads"))
-    except (OSError, ValueError):
-        return "ended"
-    if traces:
-        return "freezer, tracer or guard"
-    return "compressor" if threads > 1 else "parser or packer" if maps else "ended"
-
-
 def main():
     build, victims, kills = sys.argv[1], sys.argv[2], int(sys.argv[3])
     seed = int(os.environ.get("SEED", time.time()))
@@ -131,29 +174,31 @@ def main():
     running = [Victim(p) for p in programs]
     capture = [os.path.join(build, "godiag-capture"), "--output", spool, "--quiet",
                "--profile", "full"]
-    spans = collections.defaultdict(lambda: 0.8)
-    hits, harms, ended, zombies = collections.Counter(), [], 0, 0
-    for i in range(kills):
+    spans = collections.defaultdict(lambda: 0.5)
+    hits, harms, ended, zombies, standing = collections.Counter(), [], 0, 0, 0
+    i = -1
+    # Some captures end before they are met; not more than that may.
+    while sum(hits.values()) < kills and i < 4 * kills:
+        i += 1
         victim = running[i % len(running)]
         more = random.choice([[], ["--core", "thin"], ["--max-pause", "5ms"]])
         began = time.monotonic()
         ours = subprocess.Popen(capture + more + ["--pid", str(victim.pid)],
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(random.uniform(0, spans[victim.name]))
-        pids = family(ours.pid)
-        if pids and ours.poll() is None:
-            # Each role alike, not each process: there are many parsers.
-            roles = collections.defaultdict(list)
-            for pid in pids:
-                roles[role(pid, ours.pid)].append(pid)
-            what = random.choice(sorted(roles))
-            hit = random.choice(roles[what])
-            try:
-                os.kill(hit, signal.SIGKILL)
-                hits[what] += 1
-            except ProcessLookupError:
-                ended += 1
+        if i // len(running) % 2 == 0:
+            what, hit = anywhere(ours, victim, spans[victim.name])
         else:
+            # Whom few have met so far comes first.
+            wanted = random.choices(ROLES, [1 / (1 + hits[name]) ** 2 for name in ROLES])[0]
+            what, hit = aimed(ours, victim, wanted)
+        traced = what is not None and tracer_of(victim) != 0
+        try:
+            if what is None or role(hit, ours.pid) != what:
+                raise ProcessLookupError
+            os.kill(hit, signal.SIGKILL)
+            hits[what] += 1
+            standing += traced
+        except ProcessLookupError:
             ended += 1
         try:
             ours.wait(60)
@@ -171,19 +216,22 @@ def main():
             running[i % len(running)] = Victim(programs[i % len(running)])
     for victim in running:
         victim.stop()
-    torn = 0
+    harmed, torn = len(harms), 0
     for name in os.listdir(spool):
         path = os.path.join(spool, name)
         if subprocess.run([os.path.join(build, "godiag"), "verify", path, "--quiet"],
                           stdout=subprocess.DEVNULL, check=False).returncode != 0:
             harms.append("%s is not whole" % name)
             torn += 1
+    for name in ROLES:
+        if kills >= 500 and hits[name] < kills / 40:
+            harms.append("%d kills of %s among %d: says nothing" % (hits[name], name, kills))
     for harm in harms:
         print(harm)
-    print("# %d kills (%s), %d captures had ended; victims %s; %d harmed, %d archives torn of %d, at most "
-          "%d zombies at once"
-          % (sum(hits.values()), ", ".join("%s %d" % h for h in sorted(hits.items())), ended,
-             ", ".join(sorted(v.name for v in running)), len(harms) - torn, torn,
+    print("# %d kills (%s), %d while the target was traced, %d captures had ended; victims %s; %d harmed, "
+          "%d archives torn of %d, at most %d zombies at once"
+          % (sum(hits.values()), ", ".join("%s %d" % h for h in sorted(hits.items())), standing, ended,
+             ", ".join(sorted(v.name for v in running)), harmed, torn,
              len(os.listdir(spool)), zombies))
     sys.exit(1 if harms else 0)
 
