@@ -13,11 +13,13 @@
 
 #define CMDLINE_MAX (1u << 20)
 #define FXSAVE_BYTES 512u /* of the legacy area, which begins every XSAVE area */
+#define FXSAVE_USED 464u  /* behind it the kernel notes of an XSAVE area which parts it has */
 
 /* What is the same in every thread's status. */
 struct process {
 	int32_t pid, ppid, pgrp, session;
-	uint32_t uid, gid;
+	uint32_t uid, gid, flags;
+	int32_t nice;
 	char state;
 	char comm[16];
 	char arguments[80];
@@ -72,6 +74,8 @@ static void ask(struct gd_target *target, struct process *ret)
 		p.ppid = stat.ppid;
 		p.pgrp = stat.pgrp;
 		p.session = stat.session;
+		p.flags = stat.flags;
+		p.nice = stat.nice;
 		p.state = stat.state;
 	}
 	gd_buf_reset(&text);
@@ -94,6 +98,8 @@ static void put_process(const struct process *p, struct gd_buf *out)
 	info.pr_state = (char)(state != NULL ? state - states : 0);
 	info.pr_sname = p->state;
 	info.pr_zomb = (char)(p->state == 'Z');
+	info.pr_nice = (char)p->nice;
+	info.pr_flag = p->flags;
 	info.pr_uid = p->uid;
 	info.pr_gid = p->gid;
 	info.pr_pid = p->pid;
@@ -170,7 +176,9 @@ static void put_floats(const struct gd_image *image, const struct gd_image_threa
 	const void *xstate = gd_image_xstate(image, thread);
 	if (!thread->stopped || xstate == NULL || thread->xstate_bytes < FXSAVE_BYTES)
 		return;
-	put_note(out, "CORE", NT_FPREGSET, xstate, FXSAVE_BYTES);
+	uint8_t legacy[FXSAVE_BYTES] = { 0 };
+	memcpy(legacy, xstate, FXSAVE_USED);
+	put_note(out, "CORE", NT_FPREGSET, legacy, sizeof(legacy));
 	if (thread->xstate_bytes > FXSAVE_BYTES)
 		put_note(out, "LINUX", NT_X86_XSTATE, xstate, thread->xstate_bytes);
 }

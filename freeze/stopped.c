@@ -252,6 +252,8 @@ static bool read_stacks(struct gd_stopped *s)
 /* The pages of shared memory that exist, by its file or by our page tables. */
 static bool read_shared(struct gd_stopped *s, const struct gd_wanted_shared *shared)
 {
+	if (shared->whole)
+		return read_range(s, shared->start, shared->end);
 	if (shared->fd < 0) {
 		struct gd_pagemap_region some[64];
 		uint64_t at = shared->start;

@@ -140,6 +140,11 @@ int gd_stopped_read_later(const struct gd_stopped *s, struct gd_image *image, ui
 	for (size_t i = 0; i < s->wanted->n_shared; i++) {
 		const struct gd_wanted_shared *shared = &s->wanted->shared[i];
 		off_t last = (off_t)(shared->offset + (shared->end - shared->start));
+		if (shared->whole && !shared->in_pause) {
+			int r = read_now(s, image, shared->start, shared->end, bytes, err);
+			if (r < 0)
+				return r;
+		}
 		if (shared->in_pause || shared->fd < 0)
 			continue;
 		for (off_t at = (off_t)shared->offset; at < last;) {

@@ -131,6 +131,7 @@ static void sort_map(struct gd_target *target, const struct gd_freeze_options *o
 	else if (kind == GD_WANTED_SHARED && w->n_shared < GD_WANTED_SHARED_MAX) {
 		w->shared[w->n_shared++] = (struct gd_wanted_shared){
 			map->start, map->end, map->offset, open_shared(target, map), false,
+			strcmp(map->path, "[vdso]") == 0,
 		};
 		w->shared_bytes += map->end - map->start;
 	} else if (kind == GD_WANTED_SHARED)

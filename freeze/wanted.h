@@ -13,7 +13,7 @@
 
 enum gd_wanted_kind {
 	GD_WANTED_OWN,    /* pages of its own: anonymous, or written copies of a file's */
-	GD_WANTED_SHARED, /* memory that exists nowhere else: shm, memfd, vdso; all that is present */
+	GD_WANTED_SHARED, /* memory that exists nowhere else: shm, memfd, vdso; all that is there */
 	GD_WANTED_FILE,   /* pages of a file that anybody can read later */
 	GD_WANTED_NEVER,  /* devices, the kernel's pages */
 };
@@ -27,6 +27,7 @@ struct gd_wanted_shared {
 	uint64_t start, end, offset;
 	int fd;     /* the memory as a file, to ask which pages exist; -1: only the page tables say */
 	bool in_pause; /* it was read while all stood still */
+	bool whole;    /* the vdso: the kernel's code is there whether or not a page table says so */
 };
 
 #define GD_WANTED_SHARED_MAX 64

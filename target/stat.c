@@ -15,6 +15,7 @@ enum {
 	FIELD_MAJFLT = 12,
 	FIELD_UTIME = 14,
 	FIELD_STIME = 15,
+	FIELD_NICE = 19,
 	FIELD_NUM_THREADS = 20,
 	FIELD_STARTTIME = 22,
 	FIELD_VSIZE = 23,
@@ -66,6 +67,9 @@ static void keep(struct gd_stat *stat, int field, uint64_t value)
 		break;
 	case FIELD_STIME:
 		stat->stime_ticks = value;
+		break;
+	case FIELD_NICE:
+		stat->nice = (int32_t)value;
 		break;
 	case FIELD_NUM_THREADS:
 		stat->num_threads = (int64_t)value;

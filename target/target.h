@@ -114,6 +114,7 @@ struct gd_stat {
 	int32_t ppid, pgrp, session;
 	uint32_t flags; /* PF_*: 0x00200000 is PF_KTHREAD */
 	uint64_t minflt, majflt, utime_ticks, stime_ticks;
+	int32_t nice; /* -20 to 19 */
 	int64_t num_threads;
 	uint64_t start_ticks;
 	uint64_t vsize_bytes;

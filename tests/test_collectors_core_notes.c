@@ -135,7 +135,11 @@ static void notes_come_in_the_kernels_order(void **state)
 		assert_int_equal(regs.rip, i < 2 ? 0x400000u + (unsigned)tids[i] : 0);
 		assert_int_equal(status.pr_fpvalid, i < 2);
 	}
+	/* Its last 48 bytes are the kernel's own words about an XSAVE area, which this is none. */
+	static const uint8_t nothing[48] = { 0 };
 	assert_int_equal(notes[5].n, 512);
+	assert_int_equal(notes[5].content[463], 12);
+	assert_memory_equal(notes[5].content + 464, nothing, sizeof(nothing));
 	assert_int_equal(notes[8].n, 832);
 	assert_int_equal(notes[8].content[831], 10);
 	assert_memory_equal(notes[3].content, "auxv", 4);
@@ -382,7 +386,8 @@ static void readelf_knows_the_notes_and_secrets_are_masked(void **state)
 	take_picture(&p);
 	struct gd_sealed sealed = archive_picture(&p, "a.tar", false);
 	assert_ok(core_extract(sealed.path, NULL, "core", &result, NULL, &err), &err);
-	const char *said = archive_run("readelf -nW %s 2>&1", test_path("core"));
+	/* Of a CPU with wide registers it prints 33,000 letters for each thread. */
+	const char *said = archive_run("readelf -nW %s 2>&1 | cut -c1-100", test_path("core"));
 	static const char *const notes[] = { "NT_PRSTATUS", "NT_PRPSINFO", "NT_SIGINFO", "NT_AUXV",
 		                             "NT_FILE", "NT_FPREGSET", "NT_X86_XSTATE" };
 	for (size_t i = 0; i < sizeof(notes) / sizeof(notes[0]); i++)

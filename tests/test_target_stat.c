@@ -9,7 +9,7 @@
 #include "target/target.h"
 
 #define TAIL                                                                                       \
-	" S 1 2 3 34816 -1 4194304 100 200 7 0 11 12 0 0 20 0 5 0 123456 10485760 321 "            \
+	" S 1 2 3 34816 -1 4194304 100 200 7 0 11 12 0 0 20 -4 5 0 123456 10485760 321 "            \
 	"18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 3 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
 
 static void parse(const char *text, struct gd_stat *stat)
@@ -34,6 +34,7 @@ static void every_field_we_keep_is_the_right_one(void **state)
 	assert_int_equal(s.majflt, 7);
 	assert_int_equal(s.utime_ticks, 11);
 	assert_int_equal(s.stime_ticks, 12);
+	assert_int_equal(s.nice, -4);
 	assert_int_equal(s.num_threads, 5);
 	assert_int_equal(s.start_ticks, 123456);
 	assert_int_equal(s.vsize_bytes, 10485760);
