@@ -554,6 +554,7 @@ integration := \
 	tests/integration/core.sh \
 	tests/integration/core_bad.sh \
 	tests/integration/core_kill.sh \
+	tests/integration/core_truth.sh \
 	tests/integration/demo.sh \
 	tests/integration/demo_alert.sh \
 	tests/integration/install.sh \
@@ -567,11 +568,12 @@ integration := \
 # built by each Go release of tests/victims/releases.
 c_victims := \
 	household \
+	kinds \
 	life \
 	pages \
 	selfcheck \
 	uffd
-go_victims := states quiet churn symbols totals gocheck
+go_victims := states quiet churn symbols totals gocheck still
 # The tests that look at Go victims; only they wait for the toolchains.
 go_tests := \
 	tests/test_agent_parser.c \
