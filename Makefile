@@ -839,8 +839,8 @@ $(patsubst %.c,$(out)/%,$(filter tests/test_freeze_%,$(tests))): $(out)/tests/fr
 # A tracer that dies when told to, and stops with a hook by which a test looks at what stands still;
 # likewise.
 dying := freeze/inject.c freeze/inject_begin.c freeze/tracer.c
-watched := freeze/fork_copy.c freeze/stopped.c
-faulty := $(dying) $(watched)
+watched := freeze/fork_copy.c freeze/inject.c freeze/stopped.c
+faulty := $(sort $(dying) $(watched))
 $(faulty:freeze/%.c=$(out)/tests/%_with_faults.o): $(out)/tests/%_with_faults.o: freeze/%.c $(out)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$< with faults)$(compile) -DGD_FAULTS -MMD -MP -c -o $@ $<

@@ -228,7 +228,10 @@ static int run_both(struct gd_freeze_work *work, struct forking *f, struct gd_er
 	if (report.child_made) {
 		struct gd_error why = { 0 };
 		int32_t inner = report.child_pid != 0 ? report.child_pid : f->shared->inner;
-		if (gd_freeze_reap(work->target, inner, &why) < 0)
+		/* A tracer that died in the call could not say its number, if there is a child. */
+		int reaped = inner > 0 ? gd_freeze_reap(work->target, inner, &why)
+		                       : gd_freeze_tidy(work->target, &why);
+		if (reaped < 0)
 			gd_freeze_note(work->result, "a zombie was left in the target: %s",
 			               why.msg);
 	}

@@ -64,6 +64,9 @@ int gd_freeze_reap(struct gd_target *target, int32_t child, struct gd_error *err
 		.deadline_ns = REAP_NS,
 		.stop_deadline_ns = REAP_STOP_NS,
 	};
+	/* wait4(2) takes 0 and less for whole groups, and would take a child that is the target's own. */
+	if (child <= 0)
+		return gd_fail(err, -EINVAL, "%d is no child's number", child);
 	int r = -EAGAIN;
 	for (int i = 0; i < TRIES && r < 0 && r != -ESRCH && r != -EPERM; i++) {
 		struct gd_stop_report report = { 0 };
@@ -110,8 +113,14 @@ int gd_freeze_close_left(struct gd_target *target, int32_t fd, struct gd_error *
 	return gd_stop_run(&job, &report, err);
 }
 
-/* 1: a zombie of no exit signal; *ret_inner is its number where the target lives. */
-static int is_left(pid_t pid, int32_t *ret_inner)
+enum left {
+	NOT_LEFT,
+	LEFT_DYING, /* it has no exit signal, but has not ended */
+	LEFT_ZOMBIE,
+};
+
+/* Of a zombie *ret_inner is its number where the target lives. */
+static enum left is_left(pid_t pid, int32_t *ret_inner)
 {
 	char path[64];
 	char text[2048];
@@ -119,21 +128,24 @@ static int is_left(pid_t pid, int32_t *ret_inner)
 	GD_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 	if (n <= 0)
-		return 0;
+		return NOT_LEFT;
 	text[n] = '\0';
 	char *p = strrchr(text, ')');
-	if (p == NULL || p[1] != ' ' || p[2] != 'Z')
-		return 0;
+	if (p == NULL || p[1] != ' ')
+		return NOT_LEFT;
+	bool zombie = p[2] == 'Z';
 	/* From the state, field 3, on to field 38. */
 	p += 2;
 	for (int field = 3; field < 38 && p != NULL; field++)
 		p = strchr(p + 1, ' ');
 	if (p == NULL || strtol(p, NULL, 10) != 0)
-		return 0;
+		return NOT_LEFT;
+	if (!zombie)
+		return LEFT_DYING;
 	GD_BUF struct gd_buf status = GD_BUF_INIT(64 << 10);
 	(void)snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	if (gd_io_read_file_at(AT_FDCWD, path, &status, NULL) < 0)
-		return 0;
+		return NOT_LEFT;
 	/* NSpid: one number for each namespace, the innermost last. */
 	const char *line = strstr(gd_buf_str(&status), "\nNSpid:");
 	*ret_inner = pid;
@@ -144,14 +156,16 @@ static int is_left(pid_t pid, int32_t *ret_inner)
 			last--;
 		*ret_inner = (int32_t)strtol(last, NULL, 10);
 	}
-	return 1;
+	return LEFT_ZOMBIE;
 }
 
-int gd_freeze_tidy(struct gd_target *target, struct gd_error *err)
+/* Number of those reaped; *ret_dying: of those that could not be yet. */
+static int tidy_once(struct gd_target *target, int *ret_dying, struct gd_error *err)
 {
 	GD_FREE pid_t *tids = NULL;
 	size_t n;
 	int found = 0;
+	*ret_dying = 0;
 	int r = gd_target_threads(target, &tids, &n, err);
 	for (size_t i = 0; r >= 0 && i < n; i++) {
 		char path[64];
@@ -164,11 +178,30 @@ int gd_freeze_tidy(struct gd_target *target, struct gd_error *err)
 		for (long pid = strtol(p, &next, 10); next != p; pid = strtol(p, &next, 10)) {
 			int32_t inner;
 			p = next;
-			if (is_left((pid_t)pid, &inner) == 0)
+			enum left left = is_left((pid_t)pid, &inner);
+			*ret_dying += left == LEFT_DYING;
+			if (left != LEFT_ZOMBIE)
 				continue;
 			found++;
 			r = gd_freeze_reap(target, inner, err);
 		}
 	}
 	return r < 0 ? r : found;
+}
+
+int gd_freeze_tidy(struct gd_target *target, struct gd_error *err)
+{
+	const struct timespec between = { .tv_nsec = BETWEEN_NS };
+	int found = 0;
+	for (int i = 0; i < TRIES; i++) {
+		int dying;
+		int r = tidy_once(target, &dying, err);
+		if (r < 0)
+			return r;
+		found += r;
+		if (dying == 0)
+			break;
+		(void)nanosleep(&between, NULL);
+	}
+	return found;
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -78,9 +79,14 @@ static void look_at_range(int pagemap_fd, int mem_fd, uint64_t start, uint64_t e
 	}
 }
 
+/* The step at which the tracer is killed; NULL: at none. */
+static const char *dies_at;
+
 /* Called by the tracer, everything stands. */
 void gd_freeze_die(const char *step)
 {
+	if (dies_at != NULL && strcmp(step, dies_at) == 0)
+		(void)raise(SIGKILL);
 	if (truth == NULL || truth->pid == 0 ||
 	    (strcmp(step, "taken") != 0 && strcmp(step, "forked") != 0))
 		return;
@@ -529,6 +535,63 @@ static void a_target_that_execs_in_the_middle_is_no_image(void **state)
 	ends_in_the_middle(GD_FREEZE_TORN, "exec");
 }
 
+/* Has a child that has ended, as a service has that looks after its workers from time to time. */
+static pid_t start_with_a_zombie(pid_t *ret_zombie)
+{
+	int said[2];
+	pid_t own = 0;
+	assert_int_equal(pipe2(said, O_CLOEXEC), 0);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		own = fork();
+		if (own == 0)
+			_exit(7);
+		(void)waitid(P_PID, (id_t)own, &(siginfo_t){ 0 }, WEXITED | WNOWAIT);
+		(void)!write(said[1], &own, sizeof(own));
+		for (;;)
+			(void)pause();
+	}
+	assert_int_equal(read(said[0], &own, sizeof(own)), sizeof(own));
+	(void)close(said[0]);
+	(void)close(said[1]);
+	assert_int_equal(freeze_state(own), 'Z');
+	*ret_zombie = own;
+	return pid;
+}
+
+/* Of a clone that the tracer did not live to see the end of nobody knows the child's number. */
+static void the_targets_own_zombie_is_never_reaped_in_place_of_ours(void **state)
+{
+	(void)state;
+	pid_t own;
+	pid_t pid = start_with_a_zombie(&own);
+	const char *lacks = what_lacks(GD_FREEZE_FORK, pid);
+	if (lacks[0] == '\0') {
+		GD_TARGET struct gd_target *target = freeze_open(pid);
+		struct gd_freeze_options options = { .max_pause_ns = INT64_C(10000000000) };
+		OUTCOME struct outcome o = { 0 };
+		assert_ok(gd_freeze_plan(target, &options, -1, &o.plan, &o.err), &o.err);
+		o.plan.chosen = GD_FREEZE_FORK;
+		for (unsigned m = 0; m < GD_FREEZE_METHODS; m++)
+			o.plan.methods[m].possible = m == GD_FREEZE_FORK;
+		dies_at = "born";
+		o.r = gd_freeze_run(target, &o.plan, &options, image_file(), &o.image, &o.result,
+		                    &o.err);
+		dies_at = NULL;
+		assert_fails(o.r, -EIO, &o.err);
+		freeze_await_untraced(pid);
+		/* Its own is there, ours is not. */
+		assert_int_equal(freeze_state(own), 'Z');
+		assert_int_equal(freeze_children(pid), 0);
+	}
+	(void)kill(pid, SIGKILL);
+	(void)waitpid(pid, NULL, 0);
+	if (lacks[0] != '\0')
+		test_skip("%s", lacks);
+}
+
 static void a_refused_plan_is_eperm(void **state)
 {
 	(void)state;
@@ -604,6 +667,7 @@ int main(void)
 		test_case(a_cancelled_run_leaves_nothing),
 		test_case(a_target_that_exits_in_the_middle_is_esrch),
 		test_case(a_target_that_execs_in_the_middle_is_no_image),
+		test_case(the_targets_own_zombie_is_never_reaped_in_place_of_ours),
 		test_case(a_refused_plan_is_eperm),
 		test_case(thin_leaves_out_what_was_named),
 		test_case(huge_pages_are_given_back),

@@ -5,11 +5,13 @@
  *	sleepers     nanosleep, poll, a futex, a read, a condition: none may fail or end early
  *	the watcher  sums up memory that nobody writes; SIGCHLD never comes; waitpid(-1) knows no child
  *
- * selfcheck [THREADS]: so many idle threads more, default 0.  Prints "ready", then a line "beat N" for
+ * selfcheck [THREADS] [ring]: so many idle threads more, default 0; with "ring" it has an io_uring, so that nobody can
+ * track what is written: whoever wants its memory has to fork it.  Prints "ready", then a line "beat N" for
  * each line on its stdin; "bad WHAT" and exit 3 when something was wrong.
  */
 #include <errno.h>
 #include <linux/futex.h>
+#include <linux/io_uring.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -220,6 +222,11 @@ int main(int argc, char **argv)
 {
 	char line[64];
 	long idle = argc > 1 ? strtol(argv[1], NULL, 10) : 0;
+	struct io_uring_params ring = { 0 };
+	if (argc > 2 && syscall(SYS_io_uring_setup, 1, &ring) < 0) {
+		printf("no io_uring: %s\n", strerror(errno));
+		return 1;
+	}
 	for (size_t i = 0; i < sizeof(quiet); i++)
 		quiet[i] = (unsigned char)i;
 	if (pipe(never_fds) != 0)
