@@ -79,7 +79,8 @@ static void tell_scraper(struct server *server)
 	for (size_t i = 0; i < table->n_scrapes; i++)
 		services[i] = (struct gd_scraper_service){ table->scrapes[i].service,
 			                                   table->scrapes[i].url,
-			                                   table->scrapes[i].histogram };
+			                                   table->scrapes[i].histogram,
+			                                   table->scrapes[i].fast };
 	if (gd_scraper_tell(server->scraper_fd, table->generation, services, table->n_scrapes,
 	                    &err) < 0) {
 		gd_log(GD_LOG_WARNING, "hook: scraper: %s", err.msg);

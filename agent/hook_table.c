@@ -27,6 +27,18 @@ static void put_text(struct gd_buf *to, const char *text)
 	gd_buf_append(to, text != NULL ? text : "", n + 1);
 }
 
+static bool waits_for_http(const struct gd_policy *policy, size_t service)
+{
+	for (size_t i = 0; i < policy->n_rules; i++) {
+		const struct gd_rule *rule = &policy->rules[i];
+		if (rule->service == service &&
+		    ((rule->kind == GD_WHEN_METRIC && rule->when.metric == GD_METRIC_HTTP_P99) ||
+		     (rule->has_unless && rule->unless.metric == GD_METRIC_HTTP_P99)))
+			return true;
+	}
+	return false;
+}
+
 void gd_hook_table_put(const struct gd_policy *policy, struct gd_buf *to)
 {
 	uint32_t n_rules = 0;
@@ -65,6 +77,7 @@ void gd_hook_table_put(const struct gd_policy *policy, struct gd_buf *to)
 		put_u32(to, (uint32_t)i);
 		put_text(to, service->scrape);
 		put_text(to, service->scrape_histogram);
+		put_u32(to, waits_for_http(policy, i));
 	}
 }
 
@@ -173,6 +186,7 @@ int gd_hook_table_parse(const void *bytes, size_t n, uint32_t generation,
 		table->scrapes[i].service = take_count(&in, GD_POLICY_SERVICES_MAX - 1);
 		table->scrapes[i].url = take_text(&in);
 		table->scrapes[i].histogram = take_text(&in);
+		table->scrapes[i].fast = take_count(&in, 1) == 1;
 	}
 	if (in.bad || in.pos != n) {
 		gd_hook_table_destroy(table);

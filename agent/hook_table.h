@@ -4,6 +4,7 @@
  * scrape.  The broker writes it as one blob into a sealed memfd; the server reads it back and finds
  * rules in it.  No target facts in it.
  */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "agent/hook_record.h"
@@ -24,6 +25,7 @@ struct gd_hook_rule {
 struct gd_hook_scrape {
 	uint32_t service; /* index in the policy */
 	const char *url, *histogram;
+	bool fast; /* a rule looks at its http_p99 */
 };
 
 struct gd_hook_table {

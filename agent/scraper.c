@@ -1,6 +1,7 @@
 /*
  * One thread, one curl multi handle: a service that does not answer costs nobody else anything.
- * A window is what came between the newest reading and one that is 10 to 15 s older.
+ * A window is what came between the newest reading and one that is 10 to 16 s older.  So only some of
+ * the readings are kept, one for each slow interval, however often one is taken.
  */
 #include "agent/scraper.h"
 
@@ -30,19 +31,19 @@ struct reading {
 
 struct source {
 	struct gd_scraper_list_entry what;
-	int64_t due_ns;
+	int64_t due_ns, begun_ns;
 	CURL *easy;                /* NULL: not being asked */
 	struct gd_exposition *now; /* while it is being asked */
 	size_t body_bytes;
 	bool too_long;
 	char curl_text[CURL_ERROR_SIZE];
 	struct reading past[PAST];
-	unsigned next_past;        /* the oldest */
+	unsigned next_past;        /* the oldest; the one before it is the newest */
 };
 
 struct scraper {
 	int fd;
-	int64_t interval_ns;
+	int64_t slow_ns, fast_ns;
 	CURLM *multi;
 	uint32_t generation;
 	struct gd_scraper_list *list; /* what sources were made from */
@@ -72,7 +73,7 @@ static const struct reading *oldest(const struct scraper *s, const struct source
                                     int64_t now_ns)
 {
 	/* Scrapes do not come on the dot. */
-	int64_t window_ns = s->interval_ns * PAST + s->interval_ns / 2;
+	int64_t window_ns = s->slow_ns * PAST + s->slow_ns / 2;
 	const struct reading *found = NULL;
 	for (unsigned i = 0; i < PAST; i++) {
 		const struct reading *r = &source->past[i];
@@ -81,6 +82,16 @@ static const struct reading *oldest(const struct scraper *s, const struct source
 			found = r;
 	}
 	return found;
+}
+
+static void keep_reading(const struct scraper *s, struct source *source, int64_t now_ns)
+{
+	const struct reading *newest = &source->past[(source->next_past + PAST - 1) % PAST];
+	if (newest->at_ns != 0 && now_ns - newest->at_ns < s->slow_ns - s->fast_ns / 2)
+		return;
+	source->past[source->next_past].at_ns = now_ns;
+	source->past[source->next_past].buckets = source->now->buckets;
+	source->next_past = (source->next_past + 1) % PAST;
 }
 
 static void take_reading(const struct scraper *s, struct source *source, int64_t now_ns)
@@ -98,10 +109,26 @@ static void take_reading(const struct scraper *s, struct source *source, int64_t
 			memset(source->past, 0, sizeof(source->past));
 		}
 	}
-	source->past[source->next_past].at_ns = now_ns;
-	source->past[source->next_past].buckets = source->now->buckets;
-	source->next_past = (source->next_past + 1) % PAST;
+	keep_reading(s, source, now_ns);
 	say(s, source, p99, requests, "");
+}
+
+static int64_t interval_of(const struct scraper *s, const struct source *source)
+{
+	return source->what.fast ? s->fast_ns : s->slow_ns;
+}
+
+/* From the beginning of this request to the next, so that it is no burden. */
+static int64_t rest_after(const struct scraper *s, const struct source *source, int64_t took_ns)
+{
+	int64_t rest_ns = interval_of(s, source);
+	int64_t for_time_ns = took_ns * GD_SCRAPER_SHARE;
+	int64_t for_size_ns = (int64_t)source->body_bytes * 1000000000 / GD_SCRAPER_BYTES_PER_S;
+	if (rest_ns < for_time_ns)
+		rest_ns = for_time_ns;
+	if (rest_ns < for_size_ns)
+		rest_ns = for_size_ns;
+	return rest_ns < s->slow_ns ? rest_ns : s->slow_ns;
 }
 
 static void take_answer(const struct scraper *s, struct source *source, CURLcode code)
@@ -120,8 +147,13 @@ static void take_answer(const struct scraper *s, struct source *source, CURLcode
 		(void)gd_fail(&err, -EIO, "the answer is HTTP %ld", status);
 	else
 		(void)gd_exposition_end(source->now, &err);
+	int64_t now_ns = gd_clock_monotonic_ns();
+	int64_t rest_ns = err.code == 0 ? rest_after(s, source, now_ns - source->begun_ns)
+	                                : s->slow_ns;
+	if (source->due_ns < source->begun_ns + rest_ns)
+		source->due_ns = source->begun_ns + rest_ns;
 	if (err.code == 0)
-		take_reading(s, source, gd_clock_monotonic_ns());
+		take_reading(s, source, now_ns);
 	else
 		say(s, source, (double)NAN, 0, err.msg);
 }
@@ -197,6 +229,7 @@ static int ask(struct scraper *s, struct source *source, struct gd_error *err)
 static void start(struct scraper *s, struct source *source)
 {
 	struct gd_error err = { 0 };
+	source->begun_ns = gd_clock_monotonic_ns();
 	source->body_bytes = 0;
 	source->too_long = false;
 	source->curl_text[0] = '\0';
@@ -208,17 +241,17 @@ static void start(struct scraper *s, struct source *source)
 static int start_due(struct scraper *s)
 {
 	int64_t now_ns = gd_clock_monotonic_ns();
-	int64_t next_ns = now_ns + s->interval_ns;
+	int64_t next_ns = now_ns + s->slow_ns;
 	for (size_t i = 0; i < s->n_sources; i++) {
 		struct source *source = &s->sources[i];
 		if (source->due_ns <= now_ns && source->easy == NULL) {
 			/* After a suspend once, not once for each that was missed. */
-			source->due_ns += s->interval_ns;
+			source->due_ns += interval_of(s, source);
 			if (source->due_ns <= now_ns)
-				source->due_ns = now_ns + s->interval_ns;
+				source->due_ns = now_ns + interval_of(s, source);
 			start(s, source);
 		}
-		if (source->due_ns < next_ns)
+		if (source->easy == NULL && source->due_ns < next_ns)
 			next_ns = source->due_ns;
 	}
 	return next_ns > now_ns ? (int)((next_ns - now_ns) / 1000000) + 1 : 1;
@@ -266,7 +299,7 @@ static int use_list(struct scraper *s, struct gd_scraper_list *list)
 	for (size_t i = 0; i < list->n; i++) {
 		fresh[i].what = list->entries[i];
 		/* Spread over the interval. */
-		fresh[i].due_ns = now_ns + s->interval_ns * (int64_t)i / (int64_t)list->n;
+		fresh[i].due_ns = now_ns + interval_of(s, &fresh[i]) * (int64_t)i / (int64_t)list->n;
 		keep_past(s, &fresh[i]);
 	}
 	for (size_t i = 0; i < s->n_sources; i++)
@@ -274,6 +307,8 @@ static int use_list(struct scraper *s, struct gd_scraper_list *list)
 	free(s->sources);
 	gd_scraper_list_free(s->list);
 	s->list = list;
+	/* A connection each is kept open, or every scrape would cost the service another. */
+	(void)curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, (long)list->n + 1);
 	s->generation = list->generation;
 	s->sources = fresh;
 	s->n_sources = list->n;
@@ -304,8 +339,8 @@ static int run(struct scraper *s)
 {
 	for (;;) {
 		struct curl_waitfd wait = { .fd = s->fd, .events = CURL_WAIT_POLLIN };
+		take_answers(s); /* says when the next of them are due */
 		int timeout_ms = start_due(s);
-		take_answers(s);
 		if (curl_multi_poll(s->multi, &wait, 1, timeout_ms, NULL) != CURLM_OK)
 			return -EIO;
 		int r = wait.revents != 0 ? take_message(s) : 0;
@@ -316,12 +351,12 @@ static int run(struct scraper *s)
 
 int gd_scraper_run(int fd)
 {
-	return gd_scraper_run_every(fd, GD_SCRAPER_INTERVAL_NS);
+	return gd_scraper_run_every(fd, GD_SCRAPER_SLOW_NS, GD_SCRAPER_FAST_NS);
 }
 
-int gd_scraper_run_every(int fd, int64_t interval_ns)
+int gd_scraper_run_every(int fd, int64_t slow_ns, int64_t fast_ns)
 {
-	struct scraper s = { .fd = fd, .interval_ns = interval_ns };
+	struct scraper s = { .fd = fd, .slow_ns = slow_ns, .fast_ns = fast_ns };
 	int flags = fcntl(fd, F_GETFL);
 	int r = -EIO;
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||

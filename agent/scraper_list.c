@@ -37,6 +37,7 @@ static size_t fill(struct gd_buf *chunk, uint32_t generation,
 			.service = services[i].service,
 			.url_len = (uint16_t)strlen(services[i].url),
 			.histogram_len = (uint16_t)strlen(services[i].histogram),
+			.fast = services[i].fast,
 		};
 		if (chunk->len + sizeof(item) + GD_SCRAPER_TEXT_MAX > GD_MESSAGE_MAX)
 			break;
@@ -136,10 +137,13 @@ static int take_entry(struct gd_scraper_list *list, struct gd_bytes *in)
 	struct gd_scraper_list_entry entry = { .service = gd_bytes_u32(in) };
 	size_t url_len = gd_bytes_u16(in);
 	size_t histogram_len = gd_bytes_u16(in);
+	uint32_t fast = gd_bytes_u32(in);
 	GD_FREE char *url = take_text(in, url_len);
 	GD_FREE char *histogram = take_text(in, histogram_len);
-	if (in->bad || entry.service >= GD_POLICY_SERVICES_MAX || url == NULL || histogram == NULL)
+	if (in->bad || entry.service >= GD_POLICY_SERVICES_MAX || fast > 1 || url == NULL ||
+	    histogram == NULL)
 		return -EBADMSG;
+	entry.fast = fast == 1;
 	entry.url = gd_steal_ptr(&url);
 	entry.histogram = gd_steal_ptr(&histogram);
 	list->entries[list->arrived++] = entry;

@@ -3,6 +3,7 @@
  * What travels between whoever asks and the scraper: the list of services, in as many messages as it
  * takes, and samples back (see scraper.h).
  */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "agent/scraper.h"
@@ -24,10 +25,12 @@ struct gd_scraper_list_head {
 struct gd_scraper_list_item {
 	uint32_t service;
 	uint16_t url_len, histogram_len;
+	uint32_t fast; /* 0 or 1 */
 };
 
 struct gd_scraper_list_entry {
 	uint32_t service;
+	bool fast;
 	char *url, *histogram;
 };
 

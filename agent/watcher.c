@@ -25,7 +25,7 @@
 #include "base/text.h"
 
 /* Two scrapes and the patience of one. */
-#define HTTP_STALE_NS (2 * GD_SCRAPER_INTERVAL_NS + GD_SCRAPER_TIMEOUT_NS)
+#define HTTP_STALE_NS (2 * GD_SCRAPER_SLOW_NS + GD_SCRAPER_TIMEOUT_NS)
 
 #define MESSAGES_PER_CALL 64 /* then the rest of the agent's loop has its turn */
 

@@ -168,6 +168,43 @@ static void the_hook_is_told_what_it_needs(void **state)
 	end_pair(&pair);
 }
 
+/* Of a policy with this rule for the service that is scraped. */
+static bool is_scraped_fast(const char *rule)
+{
+	GD_BUF struct gd_buf policy_text = GD_BUF_INIT(4096);
+	GD_BUF struct gd_buf blob = GD_BUF_INIT(4096);
+	struct gd_findings findings = { .n = 0 };
+	struct gd_error err = { 0 };
+	struct gd_policy *policy;
+	struct gd_hook_table *table;
+	gd_buf_printf(&policy_text,
+	              "services:\n"
+	              "  - { name: a, match: { comm: a }, scrape: http://127.0.0.1:9100/metrics }\n"
+	              "  - { name: b, match: { comm: b } }\n"
+	              "rules:\n"
+	              "  - { name: r, %s }\n", rule);
+	assert_ok(gd_policy_parse("policy.yaml", policy_text.data, policy_text.len, &policy,
+	                          &findings, &err), &err);
+	gd_findings_deinit(&findings);
+	gd_hook_table_put(policy, &blob);
+	assert_ok(gd_hook_table_parse(blob.data, blob.len, 1, &table, &err), &err);
+	assert_int_equal(table->n_scrapes, 1);
+	bool fast = table->scrapes[0].fast;
+	gd_hook_table_destroy(table);
+	gd_policy_free(policy);
+	return fast;
+}
+
+static void only_what_a_rule_waits_for_is_scraped_fast(void **state)
+{
+	(void)state;
+	assert_true(is_scraped_fast("service: a, when: { metric: http_p99, above: 1s }"));
+	assert_true(is_scraped_fast("service: a, when: { alert: X }, "
+	                            "unless: { metric: http_p99, above: 1s }"));
+	assert_false(is_scraped_fast("service: a, when: { metric: cpu, above: 95% }"));
+	assert_false(is_scraped_fast("service: b, when: { alert: X }"));
+}
+
 static void questions_are_answered_by_number(void **state)
 {
 	(void)state;
@@ -348,6 +385,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		test_case(the_hook_is_told_what_it_needs),
+		test_case(only_what_a_rule_waits_for_is_scraped_fast),
 		test_case(questions_are_answered_by_number),
 		test_case(questions_about_an_older_policy_are_stale),
 		test_case(one_bad_field_ends_the_connection),

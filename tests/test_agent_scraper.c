@@ -20,16 +20,17 @@
 
 #include "agent/role.h"
 #include "agent/scraper_list.h"
+#include "base/clock.h"
 #include "base/io.h"
 
 #include "tests/test.h"
 
-enum { INTERVAL_MS = 100 };
+enum { INTERVAL_MS = 100, FAST_MS = 10, SLUGGISH_MS = 3 };
 
 /* What the server has counted: shared with it. */
 struct counts {
 	_Atomic unsigned fast, slow; /* up to 0.1 s, up to 1 s */
-	_Atomic unsigned asked, redirected;
+	_Atomic unsigned asked, redirected, connected, at_once, most_at_once;
 };
 
 struct server {
@@ -54,6 +55,20 @@ static void answer_metrics(int fd, const struct counts *c)
 	                 "http_request_duration_seconds_count{code=\"200\"} %u\n",
 	                 fast, fast + slow, fast + slow, fast + slow);
 	(void)gd_io_write_all(fd, text, (size_t)n, NULL);
+}
+
+/* As net/http does: this connection answers until its other end closes it. */
+static void answer_on_and_on(int fd, struct counts *c)
+{
+	static const char body[] = "http_request_duration_seconds_bucket{le=\"+Inf\"} 0\n";
+	char text[256];
+	char request[4096];
+	int n = snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s",
+	                 sizeof(body) - 1, body);
+	c->connected++;
+	do {
+		(void)gd_io_write_all(fd, text, (size_t)n, NULL);
+	} while (read(fd, request, sizeof(request)) > 0 && ++c->asked > 0);
 }
 
 static void answer_for_ever(int fd)
@@ -83,6 +98,14 @@ static void answer(int fd, struct counts *c, unsigned port)
 		c->redirected++;
 	} else if (strncmp(request, "GET /ever ", 10) == 0) {
 		answer_for_ever(fd);
+	} else if (strncmp(request, "GET /kept ", 10) == 0) {
+		answer_on_and_on(fd, c);
+	} else if (strncmp(request, "GET /sluggish ", 14) == 0) {
+		if (++c->at_once > c->most_at_once)
+			c->most_at_once = c->at_once;
+		(void)poll(NULL, 0, SLUGGISH_MS);
+		answer_metrics(fd, c);
+		c->at_once--;
 	} else if (strncmp(request, "GET /late ", 10) == 0) {
 		(void)pause();
 	} else {
@@ -148,7 +171,8 @@ struct scraper {
 static int run(void *arg)
 {
 	const struct scraper *s = arg;
-	return gd_scraper_run_every(s->child_fd, INTERVAL_MS * INT64_C(1000000));
+	return gd_scraper_run_every(s->child_fd, INTERVAL_MS * INT64_C(1000000),
+	                            FAST_MS * INT64_C(1000000));
 }
 
 static struct scraper scraper_start(void)
@@ -186,8 +210,8 @@ static struct gd_scraper_sample next(const struct scraper *s, uint32_t service)
 	return sample;
 }
 
-static void tell(const struct scraper *s, const struct server *server, uint32_t generation,
-                 const char *const *paths, size_t n)
+static void tell_all(const struct scraper *s, const struct server *server, uint32_t generation,
+                     const char *const *paths, size_t n, bool fast)
 {
 	struct gd_error err = { 0 };
 	struct gd_scraper_service services[8];
@@ -196,9 +220,87 @@ static void tell(const struct scraper *s, const struct server *server, uint32_t 
 		(void)snprintf(urls[i], sizeof(urls[i]), "http://127.0.0.1:%u%s", server->port,
 		               paths[i]);
 		services[i] = (struct gd_scraper_service){ (uint32_t)i, urls[i],
-			                                   "http_request_duration_seconds" };
+			                                   "http_request_duration_seconds", fast };
 	}
 	assert_ok(gd_scraper_tell(s->fd, generation, services, n, &err), &err);
+}
+
+static void tell(const struct scraper *s, const struct server *server, uint32_t generation,
+                 const char *const *paths, size_t n)
+{
+	tell_all(s, server, generation, paths, n, false);
+}
+
+/* Times that the server is asked while so much passes. */
+static unsigned asked_within(const struct scraper *s, const struct server *server, int ms)
+{
+	unsigned before = server->counts->asked;
+	for (int64_t end_ns = gd_clock_monotonic_ns() + ms * INT64_C(1000000);
+	     gd_clock_monotonic_ns() < end_ns;)
+		(void)next(s, 0); /* or its socket would be full */
+	return server->counts->asked - before;
+}
+
+static void what_a_rule_waits_for_is_read_often_over_the_same_window(void **state)
+{
+	static const char *const paths[] = { "/metrics" };
+	struct gd_scraper_sample sample;
+	int64_t window_ms;
+	(void)state;
+	struct server server = server_start();
+	struct scraper s = scraper_start();
+	tell_all(&s, &server, 1, paths, 1, true);
+	(void)next(&s, 0);
+	/* 50 are meant; the machine may be busy. */
+	assert_in_range(asked_within(&s, &server, 5 * INTERVAL_MS), 10, 51);
+	server.counts->fast += 1000;
+	do {
+		sample = next(&s, 0);
+	} while (sample.requests == 0);
+	/* Remembered for two to three intervals, though it was read many times since. */
+	int64_t since_ns = gd_clock_monotonic_ns();
+	do {
+		sample = next(&s, 0);
+		window_ms = (gd_clock_monotonic_ns() - since_ns) / 1000000;
+	} while (sample.requests != 0);
+	assert_true(window_ms >= 2 * INTERVAL_MS - 2 * FAST_MS && window_ms <= 6 * INTERVAL_MS);
+	scraper_end(&s);
+	server_stop(&server);
+}
+
+static void who_answers_slowly_or_badly_is_asked_less_often(void **state)
+{
+	static const char *const sluggish[] = { "/sluggish" };
+	static const char *const nothing[] = { "/nothing" };
+	(void)state;
+	struct server server = server_start();
+	struct scraper s = scraper_start();
+	tell_all(&s, &server, 1, sluggish, 1, true);
+	(void)next(&s, 0);
+	/* 3 ms of 60: at most 17 times a second instead of 100. */
+	assert_in_range(asked_within(&s, &server, 1000), 5, 18);
+	assert_int_equal(server.counts->most_at_once, 1);
+	tell_all(&s, &server, 2, nothing, 1, true);
+	while (next(&s, 0).generation != 2)
+		;
+	assert_in_range(asked_within(&s, &server, 1000), 5, 11);
+	scraper_end(&s);
+	server_stop(&server);
+}
+
+static void a_connection_that_is_kept_open_is_used_again(void **state)
+{
+	static const char *const paths[] = { "/kept" };
+	(void)state;
+	struct server server = server_start();
+	struct scraper s = scraper_start();
+	tell_all(&s, &server, 1, paths, 1, true);
+	for (unsigned i = 0; i < 20; i++)
+		assert_string_equal(next(&s, 0).why, "");
+	assert_true(server.counts->asked >= 20);
+	assert_int_equal(server.counts->connected, 1);
+	scraper_end(&s);
+	server_stop(&server);
 }
 
 static void p99_follows_the_requests_of_the_window(void **state)
@@ -263,12 +365,13 @@ static void each_failure_is_told_and_harms_nobody_else(void **state)
 	char named[64];
 	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%u/metrics", server.port);
 	(void)snprintf(named, sizeof(named), "http://localhost:%u/metrics", server.port);
-	const struct gd_scraper_service others[] = { { 5, "http://127.0.0.1:1/metrics", "d" },
-		                                     { 6, url, "grpc_seconds" },
-		                                     { 7, "file:///etc/hosts", "d" },
-		                                     { 8, url, "" },
+	const struct gd_scraper_service others[] = { { 5, "http://127.0.0.1:1/metrics", "d", false },
+		                                     { 6, url, "grpc_seconds", false },
+		                                     { 7, "file:///etc/hosts", "d", false },
+		                                     { 8, url, "", false },
 		                                     { 9, named,
-		                                       "http_request_duration_seconds" } };
+		                                       "http_request_duration_seconds",
+		                                       true } };
 	assert_ok(gd_scraper_tell(s.fd, 2, others, 5, &err), &err);
 	assert_true(next(&s, 5).why[0] != '\0');
 	assert_contains(next(&s, 6).why, "grpc_seconds_bucket");
@@ -317,7 +420,7 @@ static void many_services_fit_into_several_messages(void **state)
 	(void)state;
 	memset(url, 'u', sizeof(url) - 1);
 	for (uint32_t i = 0; i < 256; i++)
-		services[i] = (struct gd_scraper_service){ i, url, "d" };
+		services[i] = (struct gd_scraper_service){ i, url, "d", i % 2 == 1 };
 	assert_ok(gd_message_pair(fds, &err), &err);
 	pid_t pid = fork();
 	if (pid == 0)
@@ -334,6 +437,7 @@ static void many_services_fit_into_several_messages(void **state)
 	assert_int_equal(list->n, 256);
 	assert_int_equal(list->generation, 9);
 	assert_int_equal(list->entries[255].service, 255);
+	assert_true(list->entries[255].fast && !list->entries[254].fast);
 	assert_string_equal(list->entries[255].url, url);
 	assert_string_equal(list->entries[255].histogram, "d");
 	gd_scraper_list_free(list);
@@ -406,6 +510,9 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		test_case(p99_follows_the_requests_of_the_window),
+		test_case(what_a_rule_waits_for_is_read_often_over_the_same_window),
+		test_case(who_answers_slowly_or_badly_is_asked_less_often),
+		test_case(a_connection_that_is_kept_open_is_used_again),
 		test_case(each_failure_is_told_and_harms_nobody_else),
 		test_case(a_new_list_replaces_the_old_and_keeps_what_was_read),
 		test_case(many_services_fit_into_several_messages),
