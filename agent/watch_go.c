@@ -21,9 +21,11 @@ static void drop(struct gd_watch_go *go)
 	gd_memory_close(go->memory);
 	free(go->at);
 	free(go->window);
+	free(go->seen);
 	go->memory = NULL;
 	go->at = NULL;
 	go->window = NULL;
+	go->seen = NULL;
 	gd_watch_file_close(&go->mem_fd);
 	gd_watch_file_close(&go->runtime_fd);
 }
@@ -73,7 +75,8 @@ static int begin(struct gd_watch_go *go, const struct gd_gauges_at *at, struct g
 		return r;
 	go->at = malloc(sizeof(*go->at));
 	go->window = calloc(1, sizeof(*go->window));
-	if (go->at == NULL || go->window == NULL)
+	go->seen = calloc(1, sizeof(*go->seen));
+	if (go->at == NULL || go->window == NULL || go->seen == NULL)
 		return gd_fail_errno(err, -ENOMEM, "Go runtime");
 	*go->at = *at;
 	return 0;
@@ -133,7 +136,8 @@ int gd_watch_go_sample(struct gd_watch_go *go, uint32_t tick, int64_t monotonic_
 	struct gd_error err = { 0 };
 	if (go->state != GD_WATCH_GO_READING)
 		return 0;
-	int r = gd_gauges_read(go->memory, go->at, &gauges, &err);
+	unsigned wanted = gd_gauges_window_wants(go->window, monotonic_ns);
+	int r = gd_gauges_read_again(go->memory, go->at, go->seen, wanted, &gauges, &err);
 	if (r == -ESRCH) {
 		drop(go);
 		go->state = GD_WATCH_GO_WANTED;

@@ -27,6 +27,7 @@ struct gd_watch_go {
 	struct gd_memory *memory;  /* READING: on mem_fd */
 	struct gd_gauges_at *at;
 	struct gd_gauges_window *window;
+	struct gd_gauges_seen *seen;
 	char note[120];            /* raw; "" */
 };
 

@@ -2,6 +2,13 @@
  * Goroutines are counted as the runtime does it: all records ever made, less those which the
  * scheduler and the Ps keep for reuse, less the runtime's own.  That is one short read per P instead
  * of a walk over all goroutines.
+ *
+ * What a reading costs is calls and bytes of a cold process's memory, so one that sleeps is not read:
+ * whenever a P is taken off the list of idle ones, sched.idleTime grows by the time it was on it
+ * (pidleget, limiterEvent.stop; since Go 1.20), and without a P nothing of the runtime runs.  So when
+ * all were on that list, and it has not grown since, nothing at all has happened.  A collection resets
+ * it to 0, which therefore tells nothing.  One reading in WHOLE_EVERY does not believe it, nor does any
+ * of a release whose layout is not known for certain.
  */
 #include "golang/gauges.h"
 
@@ -16,10 +23,13 @@
 enum {
 	PS_MAX = 1024,
 	SCHED_BYTES_MAX = 1024,
+	LATENCY_BYTES_MAX = 1536, /* of Go 1.20 and later, which lies right behind */
 	/* memstats from last_gc_unix to last_gc_nanotime: the ring of pauses and some of 1.18's. */
 	MEMSTATS_BYTES_MAX = 6144,
 	READINGS_MAX = 4,
+	WHOLE_EVERY = 16,
 	OFFSET_MAX = 1 << 20,
+	GC_BYTES_MAX = 64,
 	/* lock, two lists of {head, size} */
 	GFREE_BYTES_1_25 = 40,
 };
@@ -104,7 +114,9 @@ struct reading {
 	struct gd_memory *memory;
 	const struct gd_gauges_at *at;
 	struct gd_gauges *gauges;
-	uint8_t sched[SCHED_BYTES_MAX];
+	struct gd_gauges_seen *seen;
+	unsigned wanted;
+	uint8_t sched[SCHED_BYTES_MAX + LATENCY_BYTES_MAX];
 	size_t sched_len;
 	uint64_t ps_free; /* goroutines that all Ps keep for reuse */
 	bool ps_known;
@@ -115,7 +127,17 @@ static bool has(const struct reading *r, int32_t at, size_t size)
 	return at >= 0 && (size_t)at + size <= r->sched_len;
 }
 
-/* What begins schedt, and the lists of free goroutines and the CPU time so far with it. */
+/* Where the latencies end in schedt when they are near enough to what begins it; else 0. */
+static size_t end_of_latency(const struct gd_layout *l)
+{
+	int size = gd_histogram_size(l, NULL);
+	if (size < 0 || l->sched_time_to_run < 0)
+		return 0;
+	size_t end = (size_t)l->sched_time_to_run + (size_t)size;
+	return end <= SCHED_BYTES_MAX + LATENCY_BYTES_MAX - 8 ? end : 0;
+}
+
+/* What begins schedt: the lists of free goroutines, the CPU time so far, mostly the latencies. */
 static int read_sched(struct reading *r, struct gd_error *err)
 {
 	const struct gd_layout *l = &r->at->layout;
@@ -127,8 +149,13 @@ static int read_sched(struct reading *r, struct gd_error *err)
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
 		if (wanted[i] >= 0 && (size_t)wanted[i] + 8 > len)
 			len = (size_t)wanted[i] + 8;
-	if (len > sizeof(r->sched))
+	if (len > SCHED_BYTES_MAX)
 		return gd_fail(err, -ENOTSUP, "the layout of schedt is not known");
+	if (len < end_of_latency(l))
+		len = end_of_latency(l);
+	/* sched.idleTime, which lies right behind the latencies. */
+	if (l->sched_idle_time >= 0 && (size_t)l->sched_idle_time == len)
+		len += 8;
 	int e = gd_memory_read(r->memory, r->at->sched, r->sched, len, err);
 	if (e < 0)
 		return gd_error_wrap(err, e, "runtime.sched");
@@ -218,37 +245,78 @@ static bool total_cpu(const struct reading *r, uint64_t now_ns, double *ret)
 	return ns >= 0 && ns < 0x1p62;
 }
 
+/* What memstats says of the last collection, where `at` lies at offset `base` of it. */
+static void take_ended(struct reading *r, const uint8_t *at, int32_t base)
+{
+	const struct gd_layout *l = &r->at->layout;
+	struct gd_gauges_seen *seen = r->seen;
+	seen->num_gc = gd_load_u32(at + (l->mstats_numgc - base));
+	seen->ended_ns = gd_load_u64(at + (l->mstats_last_gc_nanotime - base));
+	seen->fraction_bits = gd_load_u64(at + (l->mstats_gc_cpu_fraction - base));
+}
+
+static void put_ended(const struct reading *r)
+{
+	const struct gd_gauges_seen *seen = r->seen;
+	double fraction;
+	double total;
+	r->gauges->num_gc = seen->num_gc;
+	r->gauges->has |= GD_GAUGES_GC;
+	if (!seen->ended)
+		return;
+	memcpy(&fraction, &seen->fraction_bits, sizeof(fraction));
+	if (seen->num_gc == 0) {
+		r->gauges->has |= GD_GAUGES_GC_CPU;
+	} else if (total_cpu(r, seen->ended_ns, &total) && fraction >= 0 && fraction <= 1) {
+		r->gauges->gc_cpu_ns = (uint64_t)(fraction * total);
+		r->gauges->has |= GD_GAUGES_GC_CPU;
+	}
+}
+
 /*
  * block: memstats from last_gc_unix on.  The end of a collection writes times and ring first, the
  * fraction later and its number last.  False when that is under way.
  */
-static bool take_gc(const struct reading *r, const uint8_t *block)
+static bool take_gc(struct reading *r, const uint8_t *block)
 {
 	const struct gd_layout *l = &r->at->layout;
 	const int32_t base = l->mstats_last_gc_unix;
-	uint32_t n = gd_load_u32(block + (l->mstats_numgc - base));
-	uint64_t now_ns = gd_load_u64(block + (l->mstats_last_gc_nanotime - base));
-	uint64_t bits = gd_load_u64(block + (l->mstats_gc_cpu_fraction - base));
-	size_t slot = (n - 1) % 256;
-	double fraction;
-	double total;
+	struct gd_gauges_seen *seen = r->seen;
+	take_ended(r, block, base);
+	size_t slot = (seen->num_gc - 1) % 256;
+	seen->ended = seen->num_gc == 0
+	                      ? seen->ended_ns == 0
+	                      : gd_load_u64(block) ==
+	                                gd_load_u64(block + (l->mstats_pause_end - base) + 8 * slot);
+	put_ended(r);
+	return seen->ended;
+}
 
-	r->gauges->num_gc = n;
-	r->gauges->has |= GD_GAUGES_GC;
-	if (n == 0) {
-		if (now_ns != 0)
-			return false;
-		r->gauges->has |= GD_GAUGES_GC_CPU;
-		return true;
+/* Whether the last collection is the one that was seen before: 1, 0; its numbers lie together. */
+static int same_gc(struct reading *r, struct gd_error *err)
+{
+	const struct gd_layout *l = &r->at->layout;
+	const struct gd_gauges_seen *seen = r->seen;
+	const uint32_t num_gc = seen->num_gc;
+	const uint64_t ended_ns = seen->ended_ns;
+	const uint64_t fraction_bits = seen->fraction_bits;
+	const int32_t base = l->mstats_numgc;
+	const int32_t ends[] = { l->mstats_gc_cpu_fraction + 8, l->mstats_last_gc_nanotime + 8 };
+	uint8_t bytes[GC_BYTES_MAX];
+	int32_t len = 8;
+	if (!seen->ended)
+		return 0;
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		if (ends[i] - 8 < base || ends[i] - base > GC_BYTES_MAX)
+			return 0;
+		len = ends[i] - base > len ? ends[i] - base : len;
 	}
-	if (gd_load_u64(block) != gd_load_u64(block + (l->mstats_pause_end - base) + 8 * slot))
-		return false;
-	memcpy(&fraction, &bits, sizeof(fraction));
-	if (total_cpu(r, now_ns, &total) && fraction >= 0 && fraction <= 1) {
-		r->gauges->gc_cpu_ns = (uint64_t)(fraction * total);
-		r->gauges->has |= GD_GAUGES_GC_CPU;
-	}
-	return true;
+	int e = gd_memory_read(r->memory, r->at->memstats + (uint64_t)base, bytes, (size_t)len, err);
+	if (e < 0)
+		return gd_error_wrap(err, e, "runtime.memstats");
+	take_ended(r, bytes, base);
+	return seen->num_gc == num_gc && seen->ended_ns == ended_ns &&
+	       seen->fraction_bits == fraction_bits;
 }
 
 static int read_gc(struct reading *r, struct gd_error *err)
@@ -268,6 +336,13 @@ static int read_gc(struct reading *r, struct gd_error *err)
 	}
 	if (l->mstats_pause_end < base)
 		return gd_fail(err, -ENOTSUP, "the layout of memstats is not known");
+	int same = same_gc(r, err);
+	if (same < 0)
+		return same;
+	if (same == 1) {
+		put_ended(r);
+		return 0;
+	}
 	for (unsigned i = 0; i < READINGS_MAX; i++) {
 		int e = gd_memory_read(r->memory, r->at->memstats + (uint64_t)base, block,
 		                       (size_t)len, err);
@@ -302,20 +377,95 @@ static int read_pauses(struct reading *r, struct gd_error *err)
 
 static int read_latency(struct reading *r, struct gd_error *err)
 {
+	size_t end = end_of_latency(&r->at->layout);
+	if (end > 0 && end <= r->sched_len) {
+		gd_histogram_take(&r->at->layout, r->sched + r->at->layout.sched_time_to_run,
+		                  &r->gauges->latency);
+		r->gauges->has |= GD_GAUGES_LATENCY;
+		return 0;
+	}
 	return read_histogram(r, r->at->sched, r->at->layout.sched_time_to_run, &r->gauges->latency,
 	                      GD_GAUGES_LATENCY, err);
 }
 
-int gd_gauges_read(struct gd_memory *memory, const struct gd_gauges_at *at, struct gd_gauges *ret,
-                   struct gd_error *why)
+/* ---- a process that sleeps ---- */
+
+/* Whether nothing has run in it since the last reading. */
+static bool sleeps(const struct reading *r)
+{
+	uint64_t idle_ns = 0;
+	uint64_t at = r->at->sched + (uint64_t)r->at->layout.sched_idle_time;
+	return r->seen->asleep && r->wanted == 0 &&
+	       gd_memory_read_u64(r->memory, at, &idle_ns, NULL) == 0 &&
+	       idle_ns == r->seen->idle_ns;
+}
+
+static void put_kept(const struct gd_gauges_seen *seen, struct gd_gauges *g)
+{
+	g->pauses.n = g->latency.n = 0;
+	g->pauses.total = g->latency.total = 0;
+	g->has = GD_GAUGES_ALL;
+	g->same = GD_GAUGES_PAUSES | GD_GAUGES_LATENCY;
+	g->gomaxprocs = seen->gomaxprocs;
+	g->goroutines = seen->goroutines;
+	g->heap_live = seen->heap_live;
+	g->heap_marked = seen->heap_marked;
+	g->heap_goal = seen->heap_goal;
+	g->num_gc = seen->num_gc;
+	g->gc_cpu_ns = seen->gc_cpu_ns;
+}
+
+/*
+ * Keeps what was read.  The copy of schedt has npidle before idleTime: when the latter is as in the
+ * reading before, all Ps were on the list in between, and what was read after the copy still holds
+ * for as long as it stays.
+ */
+static void keep(const struct reading *r)
+{
+	const struct gd_layout *l = &r->at->layout;
+	const struct gd_gauges *g = r->gauges;
+	struct gd_gauges_seen *seen = r->seen;
+	bool known = has(r, l->sched_idle_time, 8) && has(r, l->sched_npidle, 4);
+	uint64_t idle_ns = known ? gd_load_u64(r->sched + l->sched_idle_time) : 0;
+	seen->asleep = idle_ns != 0 && idle_ns == seen->idle_ns && g->has == GD_GAUGES_ALL &&
+	               gd_load_u32(r->sched + l->sched_npidle) == (uint32_t)g->gomaxprocs;
+	seen->idle_ns = idle_ns;
+	seen->gomaxprocs = g->gomaxprocs;
+	seen->goroutines = g->goroutines;
+	seen->heap_live = g->heap_live;
+	seen->heap_marked = g->heap_marked;
+	seen->heap_goal = g->heap_goal;
+	seen->gc_cpu_ns = g->gc_cpu_ns;
+}
+
+int gd_gauges_read_again(struct gd_memory *memory, const struct gd_gauges_at *at,
+                         struct gd_gauges_seen *seen, unsigned wanted, struct gd_gauges *ret,
+                         struct gd_error *why)
 {
 	typedef int (*part)(struct reading *r, struct gd_error *err);
 	static const part parts[] = { read_sched, read_ps, read_goroutines, read_heap, read_gc,
 		                      read_pauses, read_latency };
 	struct gd_gauges gauges;
-	struct reading r = { .memory = memory, .at = at, .gauges = &gauges };
+	struct reading r;
 	struct gd_error first = { 0 };
 
+	/* Its buffers need no zeros. */
+	r.memory = memory;
+	r.at = at;
+	r.gauges = &gauges; /* cleared when it is needed: 12 KiB */
+	r.seen = seen;
+	r.wanted = wanted;
+	r.ps_known = false;
+	r.sched_len = 0;
+	r.ps_free = 0;
+	if (++seen->age == WHOLE_EVERY || at->layout.trust != GD_LAYOUT_EXACT) {
+		seen->age = 0;
+		seen->asleep = false;
+	}
+	if (sleeps(&r)) {
+		put_kept(seen, ret);
+		return 0;
+	}
 	gauges = (struct gd_gauges){ 0 };
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		struct gd_error err = { 0 };
@@ -330,8 +480,18 @@ int gd_gauges_read(struct gd_memory *memory, const struct gd_gauges_at *at, stru
 	}
 	if (first.code != 0 && why != NULL)
 		*why = first;
-	if (first.code == -ESRCH || gauges.has == 0)
+	if (first.code == -ESRCH || gauges.has == 0) {
+		memset(seen, 0, sizeof(*seen));
 		return first.code;
+	}
+	keep(&r);
 	*ret = gauges;
 	return 0;
+}
+
+int gd_gauges_read(struct gd_memory *memory, const struct gd_gauges_at *at, struct gd_gauges *ret,
+                   struct gd_error *why)
+{
+	struct gd_gauges_seen seen = { 0 };
+	return gd_gauges_read_again(memory, at, &seen, 0, ret, why);
 }

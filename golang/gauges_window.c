@@ -80,6 +80,13 @@ static void rotate(struct gd_gauges_counts *c, struct gd_gauges_slot *slots, uns
 	memcpy(c->start, now, sizeof(c->start));
 }
 
+/* What the window held at the last reading it still holds, if no event came. */
+static bool stands(const struct gd_gauges_counts *c, int64_t slot_ns, int64_t now_ns)
+{
+	return c->stands && now_ns >= c->start_ns && now_ns - c->start_ns < slot_ns;
+}
+
+/* `histogram` NULL: as in the reading before, and not wanted. */
 static double p99(struct gd_gauges_counts *c, struct gd_gauges_slot *slots, unsigned n_slots,
                   int64_t slot_ns, int64_t now_ns, const struct gd_histogram *histogram)
 {
@@ -87,10 +94,21 @@ static double p99(struct gd_gauges_counts *c, struct gd_gauges_slot *slots, unsi
 	uint32_t now[GD_GAUGES_BUCKETS];
 	uint32_t since[GD_GAUGES_BUCKETS];
 
-	compact(histogram, now);
+	uint64_t total = histogram != NULL ? histogram->total : c->total;
+	if (histogram == NULL && !c->begun)
+		return (double)NAN;
+	if (stands(c, slot_ns, now_ns) && total == c->total)
+		return c->last_s;
+	/* Nothing since start_ns: the counts are as they were then. */
+	if (histogram == NULL || (c->begun && total == c->start_total))
+		memcpy(now, c->start, sizeof(now));
+	else
+		compact(histogram, now);
 	if (!c->begun || now_ns - c->start_ns > n_slots * slot_ns || now_ns < c->start_ns) {
 		memset(slots, 0, n_slots * sizeof(slots[0]));
-		*c = (struct gd_gauges_counts){ .start_ns = now_ns, .begun = true };
+		*c = (struct gd_gauges_counts){ .start_ns = now_ns, .begun = true, .stands = true,
+			                        .last_s = (double)NAN,
+			                        .total = total, .start_total = total };
 		memcpy(c->start, now, sizeof(c->start));
 		return (double)NAN;
 	}
@@ -105,9 +123,15 @@ static double p99(struct gd_gauges_counts *c, struct gd_gauges_slot *slots, unsi
 			h.counts[i] += (uint64_t)slots[s].counts[i] << slots[s].shift;
 	for (size_t i = 0; i < GD_GAUGES_BUCKETS; i++)
 		h.total += h.counts[i];
-	if (elapsed > 0)
+	if (elapsed > 0) {
 		rotate(c, slots, n_slots, now_ns, now, since);
-	return h.total > 0 ? (double)gd_histogram_quantile(&h, 0.99) / 1e9 : (double)NAN;
+		c->start_total = total;
+	}
+	/* The oldest slot was in it for the last time. */
+	c->stands = elapsed == 0;
+	c->total = total;
+	c->last_s = h.total > 0 ? (double)gd_histogram_quantile(&h, 0.99) / 1e9 : (double)NAN;
+	return c->last_s;
 }
 
 /* --- growth: the slope of the line through the points, so that one spike is not a trend --- */
@@ -173,6 +197,24 @@ static double gc_cpu(struct gd_gauges_window *w, const struct gd_gauges *gauges,
 	return part < 1 ? part : 1;
 }
 
+static bool wants(const struct gd_gauges_counts *c, int64_t slot_ns, int64_t now_ns)
+{
+	bool none = c->begun && c->total == c->start_total;
+	return !none && !stands(c, slot_ns, now_ns);
+}
+
+unsigned gd_gauges_window_wants(const struct gd_gauges_window *w, int64_t now_ns)
+{
+	return (wants(&w->pauses, PAUSE_SLOT_NS, now_ns) ? GD_GAUGES_PAUSES : 0) |
+	       (wants(&w->latency, LATENCY_SLOT_NS, now_ns) ? GD_GAUGES_LATENCY : 0);
+}
+
+static const struct gd_histogram *read_now(const struct gd_gauges *g, unsigned bit,
+                                           const struct gd_histogram *histogram)
+{
+	return (g->same & bit) == 0 ? histogram : NULL;
+}
+
 void gd_gauges_window_add(struct gd_gauges_window *w, const struct gd_gauges *g, int64_t now_ns,
                           struct gd_gauges_values *ret)
 {
@@ -192,10 +234,11 @@ void gd_gauges_window_add(struct gd_gauges_window *w, const struct gd_gauges *g,
 	}
 	if ((g->has & GD_GAUGES_PAUSES) != 0)
 		v.gc_pause_p99_s = p99(&w->pauses, w->pause_slots, GD_GAUGES_PAUSE_SLOTS,
-		                       PAUSE_SLOT_NS, now_ns, &g->pauses);
+		                       PAUSE_SLOT_NS, now_ns, read_now(g, GD_GAUGES_PAUSES, &g->pauses));
 	if ((g->has & GD_GAUGES_LATENCY) != 0)
 		v.sched_latency_p99_s = p99(&w->latency, w->latency_slots, GD_GAUGES_LATENCY_SLOTS,
-		                            LATENCY_SLOT_NS, now_ns, &g->latency);
+		                            LATENCY_SLOT_NS, now_ns,
+		                            read_now(g, GD_GAUGES_LATENCY, &g->latency));
 	if ((g->has & GD_GAUGES_GC_CPU) != 0)
 		v.gc_cpu = gc_cpu(w, g, now_ns);
 	*ret = v;

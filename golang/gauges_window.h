@@ -31,7 +31,10 @@ struct gd_gauges_slot {
 struct gd_gauges_counts {
 	int64_t start_ns; /* of the slot that is filled now */
 	bool begun;
+	bool stands;      /* last_s is right until a slot ends, unless there are more events */
 	uint8_t next;     /* the oldest slot */
+	double last_s;
+	uint64_t total, start_total; /* events: as of the last reading, and at start_ns */
 	uint32_t start[GD_GAUGES_BUCKETS]; /* counts at start_ns, their low half */
 };
 
@@ -59,6 +62,13 @@ struct gd_gauges_values {
 	double gc_pause_p99_s, sched_latency_p99_s;
 	double gc_cpu; /* of GOMAXPROCS; a collection counts when it ends */
 };
+
+/*
+ * GD_GAUGES_PAUSES, GD_GAUGES_LATENCY: of which a reading at monotonic_ns must have the counts also
+ * when there was no event since the reading before, because a slot ends or has just ended in which
+ * there were some.
+ */
+unsigned gd_gauges_window_wants(const struct gd_gauges_window *window, int64_t monotonic_ns);
 
 /* Takes a reading of monotonic_ns, later than the one before, and says what the window holds. */
 void gd_gauges_window_add(struct gd_gauges_window *window, const struct gd_gauges *gauges,

@@ -8,35 +8,47 @@
 
 #define BYTES_MAX (8 * (GD_HISTOGRAM_BUCKETS_MAX + 2))
 
+int gd_histogram_size(const struct gd_layout *layout, struct gd_error *err)
+{
+	size_t size = (size_t)layout->hist_size;
+	size_t counts = (size_t)layout->hist_underflow;
+	if (layout->hist_size < 16 || size > BYTES_MAX || layout->hist_underflow < 8 ||
+	    counts > size - 8 || counts / 8 > GD_HISTOGRAM_BUCKETS_MAX ||
+	    (layout->hist_overflow >= 0 && (size_t)layout->hist_overflow > size - 8))
+		return gd_fail(err, -ENOTSUP, "the layout of time histograms is not known");
+	return layout->hist_size;
+}
+
+void gd_histogram_take(const struct gd_layout *layout, const uint8_t *bytes,
+                       struct gd_histogram *ret)
+{
+	size_t counts = (size_t)layout->hist_underflow;
+	memset(ret, 0, sizeof(*ret));
+	ret->n = counts / 8;
+	/* Until Go 1.19 buckets began at 1 ns, 16 for each power of two. */
+	ret->sub_bits = layout->hist_overflow >= 0 ? 2 : 4;
+	ret->shift = layout->hist_overflow >= 0 ? 6 : 0;
+	for (size_t i = 0; i < ret->n; i++) {
+		ret->counts[i] = gd_load_u64(bytes + 8 * i);
+		ret->total += ret->counts[i];
+	}
+	ret->underflow = gd_load_u64(bytes + counts);
+	if (layout->hist_overflow >= 0)
+		ret->overflow = gd_load_u64(bytes + layout->hist_overflow);
+	ret->total += ret->underflow + ret->overflow;
+}
+
 int gd_histogram_read(struct gd_memory *memory, const struct gd_layout *layout, uint64_t addr,
                       struct gd_histogram *ret, struct gd_error *err)
 {
 	uint8_t bytes[BYTES_MAX];
-	struct gd_histogram h = { 0 };
-	size_t size = (size_t)layout->hist_size;
-	size_t counts = (size_t)layout->hist_underflow;
-
-	if (layout->hist_size < 16 || size > sizeof(bytes) || layout->hist_underflow < 8 ||
-	    counts > size - 8 || counts / 8 > GD_HISTOGRAM_BUCKETS_MAX ||
-	    (layout->hist_overflow >= 0 && (size_t)layout->hist_overflow > size - 8))
-		return gd_fail(err, -ENOTSUP, "the layout of time histograms is not known");
-	int r = gd_memory_read(memory, addr, bytes, size, err);
+	int size = gd_histogram_size(layout, err);
+	if (size < 0)
+		return size;
+	int r = gd_memory_read(memory, addr, bytes, (size_t)size, err);
 	if (r < 0)
 		return gd_error_wrap(err, r, "time histogram");
-
-	h.n = counts / 8;
-	/* Until Go 1.19 buckets began at 1 ns, 16 for each power of two. */
-	h.sub_bits = layout->hist_overflow >= 0 ? 2 : 4;
-	h.shift = layout->hist_overflow >= 0 ? 6 : 0;
-	for (size_t i = 0; i < h.n; i++) {
-		h.counts[i] = gd_load_u64(bytes + 8 * i);
-		h.total += h.counts[i];
-	}
-	h.underflow = gd_load_u64(bytes + counts);
-	if (layout->hist_overflow >= 0)
-		h.overflow = gd_load_u64(bytes + layout->hist_overflow);
-	h.total += h.underflow + h.overflow;
-	*ret = h;
+	gd_histogram_take(layout, bytes, ret);
 	return 0;
 }
 

@@ -23,7 +23,14 @@ struct gd_histogram {
 	uint64_t total;          /* of all of these */
 };
 
-/* -ENOTSUP: the layout has no histograms. */
+/* Bytes of the record; -ENOTSUP: the layout has no histograms. */
+int gd_histogram_size(const struct gd_layout *layout, struct gd_error *err);
+
+/* Of that many bytes. */
+void gd_histogram_take(const struct gd_layout *layout, const uint8_t *bytes,
+                       struct gd_histogram *ret);
+
+/* Both, from memory. */
 int gd_histogram_read(struct gd_memory *memory, const struct gd_layout *layout, uint64_t addr,
                       struct gd_histogram *ret, struct gd_error *err);
 

@@ -111,6 +111,102 @@ static void a_reading_is_a_handful_of_reads(void **state)
 	go_target_each("quiet", check_cheap);
 }
 
+static uint64_t reads_of(struct go_target *go)
+{
+	return go->target->memory->stats.reads;
+}
+
+/* One that sleeps costs one read of eight bytes, and the values stay. */
+static void check_asleep(struct go_target *go)
+{
+	struct gd_error err = { 0 };
+	GD_GO struct gd_go *runtime = NULL;
+	struct gd_gauges_seen seen = { 0 };
+	struct gd_gauges_at at;
+	struct gd_gauges whole;
+	struct gd_gauges g;
+	unsigned cheap = 0;
+	open_and_find(go, &runtime, &at);
+	for (unsigned i = 0; i < 64; i++) {
+		uint64_t before = reads_of(go);
+		go_assert_ok(go, gd_gauges_read_again(go->target->memory, &at, &seen, 0, &g, &err),
+		             &err);
+		cheap += reads_of(go) - before == 1;
+		read_all(go, &at, &whole);
+		assert_int_equal(g.has, GD_GAUGES_ALL);
+		assert_int_equal(g.goroutines, whole.goroutines);
+		assert_int_equal(g.gomaxprocs, whole.gomaxprocs);
+		assert_int_equal(g.heap_live, whole.heap_live);
+		assert_int_equal(g.heap_marked, whole.heap_marked);
+		assert_int_equal(g.heap_goal, whole.heap_goal);
+		assert_int_equal(g.num_gc, whole.num_gc);
+		assert_int_equal(g.gc_cpu_ns, whole.gc_cpu_ns);
+	}
+	/* All but the first two, one in sixteen, and those in which the runtime's own work ran. */
+	if (go->version.minor >= 20 && cheap < 40)
+		go_target_fail(go, "only %u of 64 readings were cheap", cheap);
+	/* What is wanted is read. */
+	go_assert_ok(go, gd_gauges_read_again(go->target->memory, &at, &seen,
+	                                      GD_GAUGES_PAUSES | GD_GAUGES_LATENCY, &g, &err),
+	             &err);
+	assert_int_equal(g.same, 0);
+	same_histogram(go, "latencies", &g.latency, &whole.latency);
+	same_histogram(go, "pauses", &g.pauses, &whole.pauses);
+}
+
+static void a_process_that_sleeps_costs_one_read(void **state)
+{
+	(void)state;
+	go_target_each("quiet", check_asleep);
+}
+
+/* Counts of an histogram that was left out are those of the reading before, as a whole one in between
+ * has seen them too. */
+static void check_left_out(struct go_target *go, const char *name, bool same, uint64_t *last,
+                           uint64_t between, uint64_t now)
+{
+	if (same && between != *last)
+		go_target_fail(go, "%" PRIu64 " %s were left out", between - *last, name);
+	if (!same)
+		*last = now;
+}
+
+static void check_spared_busy(struct go_target *go)
+{
+	struct gd_error err = { 0 };
+	struct timespec wait = { .tv_nsec = 2000000 };
+	GD_GO struct gd_go *runtime = NULL;
+	struct gd_gauges_seen seen = { 0 };
+	struct gd_gauges_at at;
+	struct gd_gauges before;
+	struct gd_gauges g;
+	struct gd_gauges after;
+	uint64_t pauses = 0;
+	uint64_t latency = 0;
+	open_and_find(go, &runtime, &at);
+	for (unsigned i = 0; i < 200; i++) {
+		go_assert_ok(go, gd_gauges_read(go->target->memory, &at, &before, &err), &err);
+		go_assert_ok(go, gd_gauges_read_again(go->target->memory, &at, &seen, 0, &g, &err),
+		             &err);
+		go_assert_ok(go, gd_gauges_read(go->target->memory, &at, &after, &err), &err);
+		assert_int_equal(g.gomaxprocs, after.gomaxprocs);
+		if (g.num_gc < before.num_gc || g.num_gc > after.num_gc)
+			go_target_fail(go, "%u collections, not %u to %u", g.num_gc, before.num_gc,
+			               after.num_gc);
+		check_left_out(go, "pauses", (g.same & GD_GAUGES_PAUSES) != 0, &pauses,
+		               before.pauses.total, g.pauses.total);
+		check_left_out(go, "latencies", (g.same & GD_GAUGES_LATENCY) != 0, &latency,
+		               before.latency.total, g.latency.total);
+		(void)nanosleep(&wait, NULL);
+	}
+}
+
+static void in_a_busy_process_nothing_is_missed(void **state)
+{
+	(void)state;
+	go_target_each("churn", check_spared_busy);
+}
+
 static void check_busy(struct go_target *go)
 {
 	struct gd_error err = { 0 };
@@ -352,6 +448,66 @@ static void the_collectors_time_is_its_part_of_all_time(void **state)
 	assert_int_equal(err.code, 0);
 }
 
+static void sleep_for(const struct gd_layout *l, uint32_t npidle, uint64_t idle_ns)
+{
+	put(SCHED + (uint64_t)l->sched_npidle, npidle, 4);
+	put(SCHED + (uint64_t)l->sched_idle_time, idle_ns, 8);
+}
+
+static uint64_t goroutines_again(const struct gd_gauges_at *at, struct gd_gauges_seen *seen,
+                                 uint64_t allgs)
+{
+	struct gd_error err = { 0 };
+	struct gd_gauges g;
+	GD_MEMORY struct gd_memory *memory = NULL;
+	put(ALLGS + 8, allgs, 8);
+	assert_ok(gd_memory_bytes(BASE, bytes, sizeof(bytes), &memory, &err), &err);
+	assert_ok(gd_gauges_read_again(memory, at, seen, 0, &g, &err), &err);
+	assert_int_equal(g.has, GD_GAUGES_ALL);
+	assert_int_equal(g.gomaxprocs, 2);
+	return g.goroutines + 3 + 4 + 5;
+}
+
+/* What a runtime cannot do, change while all sleeps, shows when it is believed to. */
+static void sleep_is_believed_when_all_ps_were_idle_twice(void **state)
+{
+	struct gd_gauges_seen seen = { 0 };
+	(void)state;
+	struct gd_gauges_at at = made_up("go1.27.4");
+	sleep_for(&at.layout, 2, 777);
+	assert_int_equal(goroutines_again(&at, &seen, 100), 100);
+	assert_int_equal(goroutines_again(&at, &seen, 101), 101);
+	assert_int_equal(goroutines_again(&at, &seen, 102), 101);
+	sleep_for(&at.layout, 2, 778);
+	assert_int_equal(goroutines_again(&at, &seen, 103), 103);
+	assert_int_equal(goroutines_again(&at, &seen, 104), 104);
+	assert_int_equal(goroutines_again(&at, &seen, 105), 104);
+	/* Now and then it is not. */
+	for (unsigned i = 0; i < 16; i++)
+		(void)goroutines_again(&at, &seen, 106);
+	assert_int_equal(goroutines_again(&at, &seen, 107), 106);
+}
+
+static void who_may_have_worked_is_read(void **state)
+{
+	static const struct {
+		uint32_t npidle;
+		uint64_t idle_ns;
+		enum gd_layout_trust trust;
+	} awake[] = { { 1, 777, GD_LAYOUT_EXACT },
+		      { 2, 0, GD_LAYOUT_EXACT }, /* a collection makes it 0, again and again */
+		      { 2, 777, GD_LAYOUT_CALIBRATED } };
+	(void)state;
+	for (size_t i = 0; i < sizeof(awake) / sizeof(awake[0]); i++) {
+		struct gd_gauges_seen seen = { 0 };
+		struct gd_gauges_at at = made_up("go1.27.4");
+		at.layout.trust = awake[i].trust;
+		sleep_for(&at.layout, awake[i].npidle, awake[i].idle_ns);
+		for (uint64_t n = 100; n <= 128; n++)
+			assert_int_equal(goroutines_again(&at, &seen, n), n);
+	}
+}
+
 static void what_is_missing_is_left_out(void **state)
 {
 	struct gd_error err = { 0 };
@@ -431,11 +587,15 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		test_case(at_rest_they_equal_what_the_long_way_finds),
 		test_case(a_reading_is_a_handful_of_reads),
+		test_case(a_process_that_sleeps_costs_one_read),
+		test_case(in_a_busy_process_nothing_is_missed),
 		test_case(in_a_busy_process_they_make_sense),
 		test_case(an_unknown_release_is_read_as_far_as_it_agrees_with_itself),
 		test_case(they_are_what_the_process_says_of_itself),
 		test_case(free_goroutines_are_counted_in_both_ways),
 		test_case(the_collectors_time_is_its_part_of_all_time),
+		test_case(sleep_is_believed_when_all_ps_were_idle_twice),
+		test_case(who_may_have_worked_is_read),
 		test_case(what_is_missing_is_left_out),
 		test_case(lists_that_make_no_sense_are_refused),
 		test_case(every_field_of_a_record_is_checked),

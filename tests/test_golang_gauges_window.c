@@ -137,7 +137,7 @@ static void a_pause_of_hours_is_the_longest(void **state)
 	(void)state;
 	begin();
 	(void)at(0);
-	gauges.pauses.overflow = 1;
+	gauges.pauses.overflow = gauges.pauses.total = 1;
 	assert_true(at(1).gc_pause_p99_s > 200);
 }
 
@@ -244,6 +244,58 @@ static void a_window_is_small(void **state)
 	assert_true(sizeof(struct gd_gauges_window) < 5120);
 }
 
+static bool same_value(double a, double b)
+{
+	return a == b || (isnan(a) && isnan(b));
+}
+
+/* Histograms that did not change are left out unless they are wanted: that makes no difference. */
+static void what_is_left_out_changes_nothing(void **state)
+{
+	static struct gd_gauges_window spared;
+	unsigned left_out = 0;
+	uint64_t pauses = 0;
+	uint64_t latency = 0;
+	uint32_t random = 12345;
+	(void)state;
+	begin();
+	memset(&spared, 0, sizeof(spared));
+	for (int s = 0; s < 2000; s++) {
+		/* Busy, then rarely anything, then nothing for minutes, over and over. */
+		unsigned mood = (unsigned)s / 100 % 4;
+		random = random * 1664525 + 1013904223;
+		if (mood == 0 || (mood == 1 && random >> 28 == 0)) {
+			count(&gauges.latency, random >> 8, 1 + random % 7);
+			count(&gauges.pauses, random >> 6, random >> 30);
+		}
+		double second = s + (mood == 2 ? 0.001 * (random >> 24) : 0);
+		int64_t now_ns = (int64_t)(second * 1e9) + 77 * SECOND;
+		unsigned wanted = gd_gauges_window_wants(&spared, now_ns);
+		static struct gd_gauges less;
+		struct gd_gauges_values a = at(second);
+		struct gd_gauges_values b;
+		less = gauges;
+		if ((wanted & GD_GAUGES_PAUSES) == 0 && gauges.pauses.total == pauses && s > 0)
+			less.same |= GD_GAUGES_PAUSES;
+		if ((wanted & GD_GAUGES_LATENCY) == 0 && gauges.latency.total == latency && s > 0)
+			less.same |= GD_GAUGES_LATENCY;
+		pauses = gauges.pauses.total;
+		latency = gauges.latency.total;
+		if ((less.same & GD_GAUGES_PAUSES) != 0)
+			memset(&less.pauses, 0, sizeof(less.pauses));
+		if ((less.same & GD_GAUGES_LATENCY) != 0)
+			memset(&less.latency, 0, sizeof(less.latency));
+		left_out += less.same == (GD_GAUGES_PAUSES | GD_GAUGES_LATENCY);
+		gd_gauges_window_add(&spared, &less, now_ns, &b);
+		if (!same_value(a.gc_pause_p99_s, b.gc_pause_p99_s) ||
+		    !same_value(a.sched_latency_p99_s, b.sched_latency_p99_s))
+			fail_msg("second %d: pauses %g and %g, latency %g and %g", s,
+			         a.gc_pause_p99_s, b.gc_pause_p99_s, a.sched_latency_p99_s,
+			         b.sched_latency_p99_s);
+	}
+	assert_true(left_out > 1000);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -260,6 +312,7 @@ int main(void)
 		test_case(cpu_of_the_collector_is_a_part_of_all_cpus),
 		test_case(what_was_not_read_is_no_number),
 		test_case(a_window_is_small),
+		test_case(what_is_left_out_changes_nothing),
 	};
 	return test_run(tests);
 }
