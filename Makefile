@@ -46,6 +46,7 @@ target := \
 	target/identity.c \
 	target/image.c \
 	target/image_read.c \
+	target/image_space.c \
 	target/maps.c \
 	target/memory.c \
 	target/memory_bytes.c \

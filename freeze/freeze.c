@@ -44,7 +44,8 @@ bool gd_freeze_cancelled(const struct gd_freeze_work *work)
 
 struct reading {
 	struct gd_freeze_work *work;
-	int mem_fd;       /* -1: only counted */
+	int mem_fd;       /* -1: only counted, or reserved */
+	bool reserve;
 	uint64_t bytes;
 	uint64_t chunks, last_chunk;
 	int64_t read_ns;
@@ -98,7 +99,9 @@ static int read_wanted(struct reading *reading, uint64_t start, uint64_t end, st
 		const struct gd_wanted_range *skip = gd_wanted_find(w->skip, w->n_skip, start);
 		bool meets = skip != NULL && skip->start < end;
 		uint64_t until = meets ? skip->start : end;
-		if (start < until && reading->mem_fd < 0)
+		if (start < until && reading->reserve)
+			r = gd_image_reserve(reading->work->image, start, until, err);
+		else if (start < until && reading->mem_fd < 0)
 			count(reading, start, until);
 		else if (start < until)
 			r = read_some(reading, start, until, err);
@@ -189,6 +192,21 @@ static int check_space(int file_fd, uint64_t bytes, struct gd_error *err)
 	               " MiB", needed >> 20, free_bytes >> 20);
 }
 
+/*
+ * What the pages need that are there now is taken from the file system, so that nobody else can have
+ * it meanwhile; for what comes to it, and where nothing can be reserved, check_space must do.
+ */
+static int reserve_space(struct gd_freeze_work *work, struct gd_error *err)
+{
+	struct reading reading = { .work = work, .mem_fd = -1, .reserve = true };
+	int64_t scan_ns;
+	int r = read_spans(&reading, &work->wanted.maps, &work->pagemap, GD_PAGEMAP_OWN, &scan_ns,
+	                   err);
+	if (r == 0)
+		r = gd_image_reserve_end(work->image, err);
+	return r < 0 ? r : 0;
+}
+
 static int make_image(struct gd_freeze_work *work, int file_fd, struct gd_error *err)
 {
 	struct reading counted = { .work = work, .mem_fd = -1 };
@@ -210,7 +228,8 @@ static int make_image(struct gd_freeze_work *work, int file_fd, struct gd_error 
 		.threads = work->plan->facts.threads * 2 + 1024,
 	};
 	limits.maps = limits.maps < GD_MAPS_MAX ? limits.maps : GD_MAPS_MAX;
-	return gd_image_create(file_fd, &limits, &work->image, err);
+	r = gd_image_create(file_fd, &limits, &work->image, err);
+	return r == 0 ? reserve_space(work, err) : r;
 }
 
 int gd_freeze_prepare_stop(struct gd_freeze_work *work, struct gd_error *err)
@@ -345,8 +364,11 @@ static int climb_down(struct gd_freeze_work *work, struct gd_error *err)
 			break;
 		gd_freeze_note(work->result, "%s was tried: %s",
 		               gd_freeze_method_name((enum gd_freeze_method)m), why.msg);
-		/* What it read may be of any time. */
+		/* What it read may be of any time; its room goes with it. */
 		gd_image_drop(work->image, 0, USER_END);
+		int full = reserve_space(work, err);
+		if (full < 0)
+			return full;
 	}
 	return gd_fail(err, r, "%s", why.msg);
 }

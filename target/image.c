@@ -162,6 +162,11 @@ static struct gd_image_chunk *find(const struct gd_image *image, uint64_t addr, 
 	return chunk;
 }
 
+struct gd_image_chunk *gd_image_make_chunk(struct gd_image *image, uint64_t addr)
+{
+	return find(image, addr, true);
+}
+
 const uint64_t *gd_image_pages(const struct gd_image *image, uint64_t addr)
 {
 	const struct gd_image_chunk *chunk = find(image, addr & ~(GD_IMAGE_CHUNK - 1), false);
@@ -393,6 +398,7 @@ int gd_image_finish(struct gd_image *image, struct gd_error *err)
 	/* So that the last chunk is whole as well. */
 	if (ftruncate(image->file_fd, (off_t)size) != 0)
 		return gd_fail_errno(err, -errno, "image of %" PRIu64 " bytes", size);
+	gd_image_give_back(image);
 	sort_chunks(image);
 	GD_CLOSE int fd = memfd_create("godiag-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)

@@ -94,6 +94,14 @@ void gd_image_destroy(struct gd_image *image); /* NULL allowed; closes both desc
  */
 int gd_image_put(struct gd_image *image, uint64_t addr, const void *bytes, size_t n_pages,
                  struct gd_error *err);
+/*
+ * Takes room in the file for the pages in [start, end) (page aligned, ascending calls make it cheap), so that
+ * putting them does not fail for want of it; gd_image_finish gives back what was not needed.  Does
+ * nothing on file systems that cannot, and on tmpfs.  -ENOSPC, -EDQUOT, -E2BIG.
+ */
+int gd_image_reserve(struct gd_image *image, uint64_t start, uint64_t end, struct gd_error *err);
+/* After the last of a row of those: 1 the room is there, 0 this file system cannot; errors as above. */
+int gd_image_reserve_end(struct gd_image *image, struct gd_error *err);
 /* Forgets the pages in [start, end) and gives their room in the file back. */
 void gd_image_drop(struct gd_image *image, uint64_t start, uint64_t end);
 

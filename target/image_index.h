@@ -1,6 +1,6 @@
 #pragma once
 /*
- * How the index of an image lies in its block of shared memory; private to image.c and image_read.c.
+ * How the index of an image lies in its block of shared memory; private to image*.c.
  * A header, then sections.  While it is written every section has room to grow (sparse: what is not
  * filled costs nothing) and nothing private is needed to go on writing, so that a forked reader
  * may write what its parent finishes.  gd_image_finish copies it sorted and without gaps into a block
@@ -39,6 +39,8 @@ struct gd_image {
 	uint64_t index_bytes;
 	uint64_t bytes;   /* of pages; known once it is finished */
 	bool finished;
+	bool asked, reserves;              /* image_space.c: can the file's blocks be reserved? */
+	uint64_t reserve_from, reserve_to; /* in the file: what comes next */
 };
 
 /* Bytes of one element of each section. */
@@ -59,6 +61,12 @@ int gd_image_check(struct gd_image *image, struct gd_error *err);
 
 /* The bits of the pages of the chunk that holds addr, in an image that is being written; or NULL. */
 const uint64_t *gd_image_pages(const struct gd_image *image, uint64_t addr);
+
+/* The chunk at addr (a multiple of GD_IMAGE_CHUNK) of one that is being written, made when it is not there; NULL: full. */
+struct gd_image_chunk *gd_image_make_chunk(struct gd_image *image, uint64_t addr);
+
+/* Blocks of the file that were reserved and hold no page; before the chunks are sorted. */
+void gd_image_give_back(struct gd_image *image);
 
 /* The chunk of a finished image that holds addr, or NULL. */
 const struct gd_image_chunk *gd_image_find_chunk(const struct gd_image *image, uint64_t addr);

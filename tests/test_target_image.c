@@ -143,6 +143,49 @@ static void dropped_pages_are_gone_from_index_and_disk(void **state)
 	assert_int_equal(to[0], 'a');
 }
 
+static uint64_t disk_bytes(const struct gd_image *image)
+{
+	struct stat st;
+	assert_int_equal(fstat(gd_image_file_fd(image), &st), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+static void what_was_reserved_is_there_and_goes_back_when_not_needed(void **state)
+{
+	(void)state;
+	GD_IMAGE struct gd_image *image = new_image(&small);
+	struct gd_error err = { 0 };
+	/* Much, a little of a chunk, and two pages with a hole between them. */
+	assert_ok(gd_image_reserve(image, 0x10000000, 0x10000000 + 20 * MIB + 5 * P, &err), &err);
+	assert_ok(gd_image_reserve(image, 0x7f0000000000, 0x7f0000000000 + P, &err), &err);
+	assert_ok(gd_image_reserve(image, 0x7f0000000000 + 200 * P, 0x7f0000000000 + 201 * P, &err),
+	          &err);
+	int r = gd_image_reserve_end(image, &err);
+	assert_ok(r, &err);
+	if (r == 0)
+		test_skip("this file system reserves nothing, or is a tmpfs");
+	assert_in_range(disk_bytes(image), 20 * MIB + 7 * P, 21 * MIB);
+	/* Where it was reserved and where it was not, in another order. */
+	put(image, 0x7f0000000000 + 200 * P, 'z', 1);
+	put(image, 0x20000000, 'n', 3);
+	put(image, 0x10000000 + 18 * MIB, 'a', 256);
+	put(image, 0x10000000, 'b', 100);
+	assert_in_range(disk_bytes(image), 20 * MIB + 10 * P, 21 * MIB);
+	finish(image);
+	assert_int_equal(gd_image_bytes(image), 360 * P);
+	assert_true(disk_bytes(image) <= 360 * P + (64 << 10));
+	size_t n;
+	const struct gd_image_chunk *chunks = gd_image_chunks(image, &n);
+	assert_int_equal(n, 4);
+	static uint8_t to[GD_IMAGE_CHUNK];
+	assert_ok(gd_image_read_chunk(image, &chunks[0], to, &err), &err);
+	assert_int_equal(to[99 * P], 'b');
+	assert_int_equal(to[100 * P], 0);
+	assert_ok(gd_image_read_chunk(image, &chunks[3], to, &err), &err);
+	assert_int_equal(to[200 * P], 'z');
+	assert_int_equal(to[0], 0);
+}
+
 static void mappings_keep_their_paths_and_what_stands_for_missing_pages(void **state)
 {
 	(void)state;
@@ -427,6 +470,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		test_case(pages_come_back_sorted_and_what_is_not_here_is_zero),
 		test_case(dropped_pages_are_gone_from_index_and_disk),
+		test_case(what_was_reserved_is_there_and_goes_back_when_not_needed),
 		test_case(mappings_keep_their_paths_and_what_stands_for_missing_pages),
 		test_case(threads_keep_registers_and_extended_state),
 		test_case(a_full_index_is_e2big_and_a_full_file_enospc),
