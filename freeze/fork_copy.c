@@ -12,14 +12,17 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/io.h"
 #include "freeze/facts.h"
 #include "freeze/faults.h"
 #include "freeze/work.h"
@@ -36,6 +39,7 @@ struct fork_shared {
 	int result;        /* the reader's; 1: none yet */
 	struct gd_error err;
 	uint64_t bytes;
+	uint64_t grown_bytes;
 };
 
 struct forking {
@@ -111,6 +115,32 @@ static int read_child(struct gd_freeze_work *work, pid_t child, uint64_t *bytes,
 	return r;
 }
 
+/* "Private_Dirty:  12 kB" */
+static uint64_t kib_of(const char *text, const char *key)
+{
+	const char *line = strstr(text, key);
+	return line != NULL ? strtoull(line + strlen(key), NULL, 10) * 1024 : 0;
+}
+
+/*
+ * What the child cost the target's group: pages that it alone has by now, since the target has changed
+ * its own, and its page tables.
+ */
+static uint64_t measure_growth(pid_t child)
+{
+	GD_BUF struct gd_buf rollup = GD_BUF_INIT(64 << 10);
+	GD_BUF struct gd_buf status = GD_BUF_INIT(64 << 10);
+	char path[64];
+	(void)snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", child);
+	if (gd_io_read_file_at(AT_FDCWD, path, &rollup, NULL) < 0)
+		return 0;
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", child);
+	(void)gd_io_read_file_at(AT_FDCWD, path, &status, NULL);
+	return kib_of(gd_buf_str(&rollup), "Private_Clean:") +
+	       kib_of(gd_buf_str(&rollup), "Private_Dirty:") +
+	       kib_of(gd_buf_str(&status), "VmPTE:");
+}
+
 static _Noreturn void be_reader(struct forking *f, pid_t parent)
 {
 	struct fork_shared *shared = f->shared;
@@ -125,6 +155,7 @@ static _Noreturn void be_reader(struct forking *f, pid_t parent)
 	if (read(f->to_reader[0], &child, sizeof(child)) != (ssize_t)sizeof(child))
 		_exit(1);
 	shared->result = read_child(f->work, child, &shared->bytes, &shared->err);
+	shared->grown_bytes = measure_growth(child);
 	_exit(write(f->to_tracer[1], "d", 1) == 1 ? 0 : 1);
 }
 
@@ -285,6 +316,7 @@ int gd_freeze_fork(struct gd_freeze_work *work, struct gd_error *err)
 	if (r == 0)
 		r = run_both(work, &f, err);
 	if (r == 0) {
+		work->result->grown_bytes = f.shared->grown_bytes;
 		work->result->bytes_in_stop = work->stopped->bytes;
 		work->result->bytes_read += f.shared->bytes + work->stopped->bytes;
 		r = put_unforked(work, err);

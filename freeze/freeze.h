@@ -115,7 +115,8 @@ struct gd_freeze_result {
 	int64_t started_ns, ended_ns;
 	uint64_t rounds, bytes_read, bytes_in_stop; /* bytes_in_stop were read while it stood still */
 	uint64_t threads, threads_not_stopped;
-	uint64_t huge_before_bytes, huge_after_bytes, grown_bytes;
+	uint64_t huge_before_bytes, huge_after_bytes;
+	uint64_t grown_bytes; /* fork: what its child held alone when it had been read, with page tables */
 	struct gd_outcome outcome;  /* complete; partial: torn, threads missing, truncated, maps left out */
 	size_t n_notes;
 	char notes[GD_FREEZE_NOTES][160]; /* each a sentence for the snapshot: methods that were tried, ... */

@@ -278,6 +278,9 @@ static void holds_the_truth(enum gd_freeze_method method, const char *mib, const
 		assert_ok(o.r, &o.err);
 		assert_int_equal(o.result.method, method);
 		assert_true(o.result.stopped && o.result.pause_ns > 0);
+		/* A child has page tables at least. */
+		assert_true((o.result.grown_bytes > 0) == (method == GD_FREEZE_FORK));
+		assert_true(o.result.grown_bytes < UINT64_C(80) << 20);
 		assert_true_image(o.image);
 		assert_threads(&o);
 	}
