@@ -13,6 +13,7 @@ finish() {
 	code=$?
 	[ $code -eq 0 ] || tail -n 40 "$dir/godiagd.log" || true
 	agent_stop "$dir"
+	agent_stop "$dir/few"
 	[ -z "${crowd[*]-}" ] || kill "${crowd[@]}" 2>/dev/null || true
 	[ ! -s "$dir/victim.pid" ] || kill "$(cat "$dir/victim.pid")" 2>/dev/null || true
 	rm -rf "$dir"
@@ -146,6 +147,24 @@ code=0
 "$BUILD/godiag" doctor --config "$dir/policy.yaml" --run "$dir/run" >"$dir/doctor.txt" || code=$?
 grep -q 'ok *policy' "$dir/doctor.txt" || fail "$(cat "$dir/doctor.txt")"
 grep -q 'agent.*nowhere' "$dir/doctor.txt" || fail "$(cat "$dir/doctor.txt")"
+
+step "a finding about a whole file has no line"
+mkfifo "$dir/fifo.yaml"
+code=0
+"$BUILD/godiag" doctor --config "$dir/fifo.yaml" --run "$dir/run" >"$dir/doctor.txt" || code=$?
+grep -q 'missing *policy .*/fifo.yaml: not a file' "$dir/doctor.txt" || fail "$(cat "$dir/doctor.txt")"
+
+step "what matches and cannot be watched is a problem"
+mkdir "$dir/few"
+cp "$dir/policy.yaml" "$dir/few"
+chmod 600 "$dir/few/policy.yaml"
+(
+	ulimit -n 256
+	agent_start "$dir/few"
+)
+agent_await "$dir/few" 10 '.problems | any(contains("1 processes of services are not watched"))' ||
+	fail "$(agent_status "$dir/few")"
+agent_stop "$dir/few"
 
 step "SIGTERM ends it with 0 and the target runs on"
 agent=$(cat "$dir/godiagd.pid")
