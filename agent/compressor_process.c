@@ -186,7 +186,7 @@ static void *run_worker(void *arg)
 			break;
 		for (size_t i = from; i < from + BATCH && i < w->n_chunks && r == 0; i++) {
 			r = do_chunk(me, i, &err);
-			gd_image_give_back(w->image, &w->chunks[i]);
+			gd_image_forget_chunk(w->image, &w->chunks[i]);
 			(void)__atomic_fetch_add(&w->shared->progress, 1, __ATOMIC_RELAXED);
 			(void)__atomic_fetch_add(&w->shared->bytes, GD_IMAGE_CHUNK,
 			                         __ATOMIC_RELAXED);

@@ -22,6 +22,8 @@
 #include "target/image_index.h"
 
 #define USER_END UINT64_C(0x7ffffffff000)
+/* 40 bytes each. */
+#define REGIONS_MAX 1000000u
 /* Kept free on top of what is estimated: a tenth, and this. */
 #define SPACE_MARGIN (UINT64_C(64) << 20)
 
@@ -232,13 +234,23 @@ static int make_image(struct gd_freeze_work *work, int file_fd, struct gd_error 
 	return r == 0 ? reserve_space(work, err) : r;
 }
 
+/*
+ * Room for what a scan may find, all of it touched before the stop: a run of eight pages each is scattered for a
+ * Go heap; and no process is so large that this would be all memory that we may take.
+ */
+static size_t count_regions(uint64_t bytes)
+{
+	uint64_t n = bytes / GD_IMAGE_PAGE / 8 + 65536;
+	return n < REGIONS_MAX ? (size_t)n : REGIONS_MAX;
+}
+
 int gd_freeze_prepare_stop(struct gd_freeze_work *work, struct gd_error *err)
 {
 	if (work->stopped == NULL) {
 		struct gd_stopped_needs needs = {
 			.threads = (size_t)work->plan->facts.threads * 5 / 4 + 64,
 			.maps_bytes = work->wanted.maps.n * 160 + (1 << 20),
-			.regions = work->of_bytes / GD_IMAGE_PAGE / 8 + 65536,
+			.regions = count_regions(work->of_bytes),
 			.arena_bytes = GD_FREEZE_ARENA_MAX,
 		};
 		int r = gd_stopped_create(&needs, &work->stopped, err);

@@ -140,7 +140,7 @@ int gd_image_read_chunk(const struct gd_image *image, const struct gd_image_chun
  * For the last reader: gives the room of a chunk in the file back, whose content is zeros from then on.  Where the
  * file system cannot, nothing happens.
  */
-void gd_image_give_back(const struct gd_image *image, const struct gd_image_chunk *chunk);
+void gd_image_forget_chunk(const struct gd_image *image, const struct gd_image_chunk *chunk);
 
 struct gd_memory;
 /*

@@ -278,7 +278,7 @@ int gd_image_read_chunk(const struct gd_image *image, const struct gd_image_chun
 	return 0;
 }
 
-void gd_image_give_back(const struct gd_image *image, const struct gd_image_chunk *chunk)
+void gd_image_forget_chunk(const struct gd_image *image, const struct gd_image_chunk *chunk)
 {
 	(void)fallocate(image->file_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 	                (off_t)(chunk->slot * GD_IMAGE_CHUNK), (off_t)GD_IMAGE_CHUNK);
