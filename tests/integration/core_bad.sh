@@ -3,6 +3,7 @@
 # the archive, and none is left stopped.
 set -eu
 capture=$BUILD/godiag-capture
+godiag=$BUILD/godiag
 [ -x "$capture" ] || { echo "# skip: $capture is not built"; exit 77; }
 [ "$(id -u)" -eq 0 ] || { echo "# skip: no permission to read another process"; exit 77; }
 for tool in jq python3; do
@@ -11,8 +12,11 @@ done
 
 dir=$(mktemp -d)
 target=
+huge=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages
+huge_before=
 finish() {
 	end_it
+	[ -z "$huge_before" ] || echo "$huge_before" >$huge
 	umount "$dir/full" 2>/dev/null || true
 	rm -rf "$dir"
 }
@@ -58,6 +62,9 @@ snapshot() { tar xf "$archive" -O "blobs/sha256/$(tar xf "$archive" -O "blobs/sh
 	tar xf "$archive" -O index.json | jq -r '.manifests[0].digest[7:]')" |
 	jq -r '.config.digest[7:]')"; }
 
+tar_of() { "$godiag" extract "$archive" "$1" --output -; }
+core_grade() { snapshot | jq -r '[.artifacts[] | select(.name | startswith("core/")) | .grade // "complete"] | unique | join(" ")'; }
+
 mkdir "$dir/spool"
 
 # 8,000 threads take 160 ms to stop: not within 50, and then not at all.
@@ -97,9 +104,49 @@ echo "# 60,000 mappings: $method, stopped for $(snapshot | jq '.freeze.pause_ns 
 # Pages on a userfaultfd that nobody serves: nobody may wait for them.
 start "$VICTIMS/uffd"
 began=$SECONDS
-take 0 "$dir/spool" || true
+take 0 "$dir/spool" --max-pause 5s
 [ $((SECONDS - began)) -lt 20 ] || fail "a page that nobody serves was waited for"
-echo "# unserved pages: $method, $(snapshot | jq -r .outcome.grade)"
+[ "$(core_grade)" = complete ] || fail "unserved pages: $(core_grade)"
+echo "# unserved pages: $method"
+
+# Threads that come and go all the time, mappings that do.
+start "$VICTIMS/pages" 64 50 4k wild
+take 0 "$dir/spool" --max-pause 10s
+[ "$(core_grade)" = complete ] || fail "a storm of threads: $(core_grade)"
+echo "# a storm of threads: $method, $(snapshot | jq .freeze.threads) of them"
+
+# Shared, DONTFORK, WIPEONFORK, PROT_NONE and the like, and pages of a hugetlb pool, which stay out.
+head -c 32768 /dev/urandom >"$dir/file"
+mib=0
+if [ -w $huge ] && huge_before=$(cat $huge) && echo $((huge_before + 2)) >$huge 2>/dev/null &&
+	[ "$(cat $huge)" -ge $((huge_before + 2)) ]; then
+	mib=4
+else
+	echo "# not covered: no hugetlb pages are to be had"
+fi
+start "$VICTIMS/kinds" "$dir/file" $mib
+take 0 "$dir/spool" --max-pause 5s
+[ "$(core_grade)" = complete ] || fail "mappings of every kind: $(core_grade)"
+tar_of core/map.jsonl >"$dir/map"
+why() { # KIND: what the core says of that mapping, beside "kept"
+	local at
+	at=$(sed -n "s/^$1 \(0x[0-9a-f]*\) .*/\1/p" "$dir/said")
+	jq -r --arg at "$at" 'select(.kind == "map" and .start == $at) | .missing + " " + .why' "$dir/map"
+}
+[ "$(why dontdump)" = "lost the process asked for it not to be dumped" ] || fail "dontdump: $(why dontdump)"
+for kind in dontfork wipeonfork shared memfd; do
+	[ "$(why $kind)" = "zero kept" ] || fail "$kind: $(why $kind)"
+done
+[ $mib = 0 ] || [ "$(why hugetlb)" = "lost pages of a hugetlb pool" ] || fail "hugetlb: $(why hugetlb)"
+end_it
+[ -z "$huge_before" ] || echo "$huge_before" >$huge
+
+# One that becomes another program all the time is never the one that was opened; nor is it harmed.
+printf '[ -n "$1" ] || echo ready\nsleep 0.05\nexec sh "$0" again\n' >"$dir/again.sh"
+start sh "$dir/again.sh"
+take 4 "$dir/spool"
+[ "$method" = none ] || fail "an image of a program that is no more: $method"
+echo "# exec all the time: $(head -n 1 "$dir/err")"
 
 # Another file system, and one that is too small: said before the target is touched.
 mkdir "$dir/full"
@@ -112,6 +159,26 @@ if mount -t tmpfs -o size=256m godiag-test "$dir/full" 2>/dev/null; then
 	[ "$method" = none ] || fail "an image on a full disk: $method"
 	[ "$(snapshot | jq .cost.target_pause_ns)" = 0 ] || fail "it was stopped for nothing"
 	grep -q 'does not fit' "$dir/err" || fail "nothing is said of the disk: $(cat "$dir/err")"
+	# It gets full while the image is read, which on tmpfs cannot be reserved; and after the stop, when the
+	# image has its room and what is packed from it has not.
+	start python3 -c 'import os; keep = os.urandom(200 << 20); print("ready", flush=True); os.read(0, 1)'
+	mount -o remount,size=600m "$dir/full"
+	(
+		until [ "$(df --output=used -k "$dir/full" | tail -n 1)" -gt 20000 ]; do :; done
+		exec dd if=/dev/zero of="$dir/full/fill" bs=1M 2>/dev/null
+	) &
+	filler=$!
+	take 5 "$dir/full" --max-pause 5s
+	wait "$filler" || true
+	[ -z "$archive" ] || fail "an archive on a disk that got full"
+	echo "# full during the capture: $(head -n 1 "$dir/err")"
+	rm -f "$dir"/full/*
+	mount -o remount,size=320m "$dir/full"
+	take 5 "$dir/full" --max-pause 5s
+	[ -z "$archive" ] || fail "an archive on a disk too small for it"
+	echo "# full after the stop: $(head -n 1 "$dir/err")"
+	mount -o remount,size=4m "$dir/full" 2>/dev/null || true
+	start "$VICTIMS/life"
 	# Not even an archive fits.
 	dd if=/dev/zero of="$dir/full/fill" bs=4k 2>/dev/null || true
 	take 5 "$dir/full"
