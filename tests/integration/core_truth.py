@@ -33,6 +33,7 @@ RSEQ_BYTES = 32
 # Set when it dumps: PF_DUMPCORE, PF_SIGNALED, PF_POSTCOREDUMP.
 PF_OF_A_DUMP = 0x608
 ABORT = 1 << (signal.SIGABRT - 1)
+KILL = 1 << 8
 
 # Whether a kind is in our core and in the kernel's with the default coredump_filter (0x33); None: that
 # depends on the kernel.
@@ -134,8 +135,9 @@ def compare_status(tid, ours, theirs):
     expect("thread %d: no signal of ours" % tid, a[0:14], bytes(14))
     pending, held = struct.unpack_from("<QQ", b, 16)
     named["pr_sigpend: the SIGABRT of this test"] += pending & ABORT != 0
+    named["pr_sigpend: the SIGKILL that holds threads for the dump"] += pending & KILL != 0
     expect("thread %d: pr_sigpend, pr_sighold" % tid, struct.unpack_from("<QQ", a, 16),
-           (pending & ~ABORT, held))
+           (pending & ~(ABORT | KILL), held))
     expect("thread %d: pr_pid, ppid, pgrp, sid" % tid, struct.unpack_from("<4i", a, 32),
            struct.unpack_from("<4i", b, 32))
     expect("thread %d: pr_fpvalid" % tid, a[328:332], b[328:332])

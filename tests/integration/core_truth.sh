@@ -5,6 +5,7 @@
 set -eu
 capture=$BUILD/godiag-capture
 godiag=$BUILD/godiag
+VICTIMS=$(realpath "$VICTIMS") # they run in a directory of their own
 [ -x "$capture" ] || { echo "# skip: $capture is not built"; exit 77; }
 [ "$(id -u)" -eq 0 ] || { echo "# skip: no permission to read another process"; exit 77; }
 for tool in jq python3; do
