@@ -198,12 +198,20 @@ void gd_tracer_note_resumed(struct gd_tracer *tracer)
 
 /* ---- seizing --------------------------------------------------------------------------------- */
 
-static struct gd_tracer_thread *find_or_add(struct gd_tracer *tracer, pid_t tid)
+/* Where a thread is, or would be. */
+static size_t slot_of(const struct gd_tracer *tracer, pid_t tid)
 {
 	size_t at = ((uint32_t)tid * UINT32_C(2654435761)) & tracer->slots_mask;
-	for (; tracer->slots[at] != 0; at = (at + 1) & tracer->slots_mask)
-		if (tracer->threads[tracer->slots[at] - 1].tid == tid)
-			return &tracer->threads[tracer->slots[at] - 1];
+	while (tracer->slots[at] != 0 && tracer->threads[tracer->slots[at] - 1].tid != tid)
+		at = (at + 1) & tracer->slots_mask;
+	return at;
+}
+
+static struct gd_tracer_thread *find_or_add(struct gd_tracer *tracer, pid_t tid)
+{
+	size_t at = slot_of(tracer, tid);
+	if (tracer->slots[at] != 0)
+		return &tracer->threads[tracer->slots[at] - 1];
 	if (tracer->n == tracer->max)
 		return NULL;
 	struct gd_tracer_thread *thread = &tracer->threads[tracer->n++];
@@ -278,10 +286,32 @@ struct dent { /* struct linux_dirent64 */
 	char name[];
 };
 
+/*
+ * Where threads come and go all the time, most of those we have ever held are no more, and it is these that would
+ * fill the table.  One that has ended is held until it is waited for.
+ */
+static void forget_ended(struct gd_tracer *tracer)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < tracer->n; i++) {
+		struct gd_tracer_thread *thread = &tracer->threads[i];
+		if (thread->state == GD_TRACER_RUNNING)
+			(void)gd_tracer_wait_thread(thread, 0);
+		if (thread->state != GD_TRACER_GONE)
+			tracer->threads[n++] = *thread;
+	}
+	tracer->n = n;
+	memset(tracer->slots, 0, (tracer->slots_mask + 1) * sizeof(*tracer->slots));
+	for (size_t i = 0; i < n; i++)
+		tracer->slots[slot_of(tracer, tracer->threads[i].tid)] = (uint32_t)i + 1;
+}
+
 /* Seizes what is in task/ and not held yet; returns how many those were. */
 static int seize_new(struct gd_tracer *tracer, struct gd_error *err)
 {
 	int n_new = 0;
+	if (tracer->n > tracer->max / 2)
+		forget_ended(tracer);
 	if (lseek(tracer->task_fd, 0, SEEK_SET) < 0)
 		return gd_fail_errno(err, -errno, "task");
 	for (;;) {
