@@ -235,8 +235,8 @@ static int make_image(struct gd_freeze_work *work, int file_fd, struct gd_error 
 }
 
 /*
- * Room for what a scan may find, all of it touched before the stop: a run of eight pages each is scattered for a
- * Go heap; and no process is so large that this would be all memory that we may take.
+ * Room for what a scan may find, all of it touched before the stop.  Runs of eight pages are already short for a
+ * Go heap, and above the maximum we would take more memory than we may, however large the process.
  */
 static size_t count_regions(uint64_t bytes)
 {

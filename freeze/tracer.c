@@ -288,7 +288,8 @@ struct dent { /* struct linux_dirent64 */
 
 /*
  * Where threads come and go all the time, most of those we have ever held are no more, and it is these that would
- * fill the table.  One that has ended is held until it is waited for.
+ * fill the table.  One that has ended is held until it is waited for.  Entries move: task/ is read before anything
+ * is injected, and until then nobody keeps a pointer to one.
  */
 static void forget_ended(struct gd_tracer *tracer)
 {
