@@ -181,12 +181,13 @@ int gd_pack_fd(const struct gd_pack_writer *w)
 
 /* --- reading ------------------------------------------------------------------------------- */
 
-/* What one thread decodes with, freed when it ends. */
+/* What one thread decodes with, made by its first reading; the key frees it when the thread ends. */
 struct reading {
 	ZSTD_DCtx *ctx;
 	uint8_t *frame;
 };
 
+static _Thread_local struct reading this_threads;
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
 static bool key_made;
@@ -196,7 +197,7 @@ static void end_reading(void *arg)
 	struct reading *reading = arg;
 	(void)ZSTD_freeDCtx(reading->ctx);
 	free(reading->frame);
-	free(reading);
+	*reading = (struct reading){ NULL };
 }
 
 static void make_key(void)
@@ -207,16 +208,11 @@ static void make_key(void)
 /* This thread's, or NULL and *err. */
 static struct reading *begin_reading(struct gd_error *err)
 {
+	struct reading *reading = &this_threads;
+	if (reading->ctx != NULL)
+		return reading;
 	if (pthread_once(&key_once, make_key) != 0 || !key_made) {
 		(void)gd_fail(err, -ENOMEM, "pack: no key for threads");
-		return NULL;
-	}
-	struct reading *reading = pthread_getspecific(key);
-	if (reading != NULL)
-		return reading;
-	reading = calloc(1, sizeof(*reading));
-	if (reading == NULL) {
-		(void)gd_fail_errno(err, -ENOMEM, "pack");
 		return NULL;
 	}
 	reading->ctx = ZSTD_createDCtx();
