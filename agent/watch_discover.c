@@ -11,7 +11,8 @@
 
 #define LISTING 32768
 #define ROLLING_TICKS 64
-#define RELIST_TICKS 8 /* whatever the count says: pids go round */
+#define RELIST_TICKS 8 /* whatever the count says: who restores processes chooses their pids */
+#define POSITION_BASE_MAX 65536 /* 258 in Linux 6.18 */
 
 /* What getdents64 writes; glibc gives its struct another name and a fixed length. */
 struct entry {
@@ -72,25 +73,40 @@ static int add(struct gd_watch_discover *d, size_t *n, int32_t pid, uint64_t ino
 	return 0;
 }
 
-static int list_pids(struct gd_watch_discover *d, size_t *ret_n)
+/*
+ * The position of a process in /proc, which the entry before it tells, is its pid and a constant, so
+ * that a listing can begin in the middle.  Which constant is learnt from each whole listing.
+ */
+static void learn_position(struct gd_watch_discover *d, const struct entry *before, int32_t pid)
+{
+	int64_t base = before->offset - pid;
+	if (base < 0 || base >= POSITION_BASE_MAX || (d->position_base != 0 && d->position_base != base))
+		d->no_positions = true;
+	d->position_base = base;
+}
+
+/* Appends to spare, which has *n, all from `from` on. */
+static int list_pids(struct gd_watch_discover *d, int32_t from, size_t *n)
 {
 	_Alignas(struct entry) char listing[LISTING];
-	size_t n = 0;
-	d->overflowed = false;
-	if (lseek(d->proc_fd, 0, SEEK_SET) < 0)
+	if (lseek(d->proc_fd, from == 0 ? 0 : d->position_base + from, SEEK_SET) < 0)
 		return -errno;
 	for (;;) {
 		long got = syscall(SYS_getdents64, d->proc_fd, listing, sizeof(listing));
-		if (got <= 0) {
-			*ret_n = n;
+		if (got <= 0)
 			return got < 0 ? -errno : 0;
-		}
+		const struct entry *before = NULL;
 		for (long at = 0; at < got;) {
 			const struct entry *entry = (const struct entry *)(const void *)(listing + at);
 			int32_t pid;
 			at += entry->len;
-			if (pid_of(entry->name, &pid) && add(d, &n, pid, entry->inode) < 0)
+			if (!pid_of(entry->name, &pid) || pid < from)
+				continue;
+			if (add(d, n, pid, entry->inode) < 0)
 				return -ENOMEM;
+			if (before != NULL)
+				learn_position(d, before, pid);
+			before = entry;
 		}
 	}
 }
@@ -112,11 +128,26 @@ static void sort(struct gd_watch_known *list, size_t n)
 		}
 }
 
+/* Index of the first with at least that pid; n when there is none. */
+static size_t first_from(const struct gd_watch_discover *d, int32_t pid)
+{
+	size_t low = 0;
+	size_t high = d->n;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (d->list[middle].pid < pid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 /*
- * Whether /proc may list somebody new: the last pid that was given away is another one.  A listing
- * costs a microsecond for each process of the host, this costs two in all.
+ * The first pid that /proc may list anew: the last one that was given away is another one.  A listing
+ * costs a microsecond for each process of the host, this costs two in all.  INT32_MAX: none; 0: any.
  */
-static bool may_have_changed(struct gd_watch_discover *d)
+static int32_t news_from(struct gd_watch_discover *d)
 {
 	char text[256];
 	uint64_t last_pid = 0;
@@ -125,24 +156,35 @@ static bool may_have_changed(struct gd_watch_discover *d)
 	if (gd_watch_file_read(d->proc_fd, "loadavg", text, sizeof(text)) > 0 &&
 	    (last = strrchr(text, ' ')) != NULL)
 		(void)gd_text_u64(last + 1, NULL, 10, &last_pid);
-	bool same = last_pid != 0 && last_pid == d->last_pid && d->tick % RELIST_TICKS != 0;
-	d->last_pid = last_pid;
-	return !same;
+	uint64_t before = d->last_pid;
+	d->last_pid = last_pid < INT32_MAX ? last_pid : 0;
+	if (d->last_pid == 0 || before == 0 || d->tick % RELIST_TICKS == 0)
+		return 0;
+	if (before == last_pid)
+		return INT32_MAX;
+	/* They are given away upwards until they wrap. */
+	bool seekable = d->position_base > 0 && !d->no_positions;
+	return before < last_pid && seekable ? (int32_t)before + 1 : 0;
 }
 
 int gd_watch_discover_scan(struct gd_watch_discover *discover,
                            void (*left)(void *arg, uint32_t slot), void *arg)
 {
-	size_t n = 0;
 	discover->tick++;
-	if (!may_have_changed(discover))
+	int32_t from = news_from(discover);
+	if (from == INT32_MAX)
 		return 0;
-	int r = list_pids(discover, &n);
+	size_t k = first_from(discover, from);
+	size_t n = k;
+	if (from == 0)
+		discover->overflowed = false;
+	else if (k > 0)
+		memcpy(discover->spare, discover->list, k * sizeof(*discover->spare));
+	int r = list_pids(discover, from, &n);
 	if (r < 0)
 		return r;
-	sort(discover->spare, n);
-	size_t k = 0;
-	for (size_t i = 0; i <= n; i++) {
+	sort(discover->spare + k, n - k);
+	for (size_t i = k; i <= n; i++) {
 		struct gd_watch_known *now = i < n ? &discover->spare[i] : NULL;
 		for (; k < discover->n; k++) {
 			const struct gd_watch_known *old = &discover->list[k];
@@ -159,21 +201,6 @@ int gd_watch_discover_scan(struct gd_watch_discover *discover,
 	discover->spare = list;
 	discover->n = n;
 	return 0;
-}
-
-/* Index of the first with at least that pid; n when there is none. */
-static size_t first_from(const struct gd_watch_discover *d, int32_t pid)
-{
-	size_t low = 0;
-	size_t high = d->n;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (d->list[middle].pid < pid)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
 }
 
 struct gd_watch_known *gd_watch_discover_next(struct gd_watch_discover *discover, size_t *cursor,

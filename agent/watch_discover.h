@@ -38,6 +38,8 @@ struct gd_watch_discover {
 	struct gd_watch_known *spare;
 	size_t capacity;  /* of both */
 	uint64_t last_pid; /* given away by the kernel when last listed; 0 unknown */
+	int64_t position_base; /* how far a position in the listing is from its pid; 0: not known */
+	bool no_positions;     /* it is not the same for all: no real /proc */
 	int32_t resume;   /* pid at which looking goes on when a tick had too many */
 	bool overflowed;  /* there were more than GD_WATCH_PIDS_MAX */
 };
@@ -46,8 +48,9 @@ void gd_watch_discover_init(struct gd_watch_discover *discover, int proc_fd);
 void gd_watch_discover_deinit(struct gd_watch_discover *discover);
 
 /*
- * Lists /proc, or does not when nobody was born since.  `left` is called for each that was watched and is not there any more, or is another
- * process now.  Negative errno: /proc cannot be listed, nothing has changed.
+ * Lists /proc: all of it every eighth time, otherwise from the last pid known on, or not at all when
+ * nobody was born since.  `left` is called for each that was watched and is seen not to be there any
+ * more, or to be another process now.  Negative errno: /proc cannot be listed, nothing has changed.
  */
 int gd_watch_discover_scan(struct gd_watch_discover *discover,
                            void (*left)(void *arg, uint32_t slot), void *arg);

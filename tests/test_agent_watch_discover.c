@@ -234,6 +234,37 @@ static void end_child(pid_t pid)
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
+/* Nothing but real pids above those known is listed then: a change below is seen later. */
+static void a_new_pid_is_found_without_listing_all(void **state)
+{
+	struct left left = { 0 };
+	(void)state;
+	struct gd_watch_discover d = open_discover("/proc");
+	assert_int_equal(gd_watch_discover_scan(&d, on_left, &left), 0);
+	assert_true(d.position_base > 0);
+	assert_false(d.no_positions);
+	unsigned listed_in_part = 0;
+	for (int i = 0; i < 20; i++) {
+		pid_t pid = child_with_pid(0);
+		assert_true(pid > 0);
+		struct gd_watch_known *own = gd_watch_discover_find(&d, getpid());
+		assert_non_null(own);
+		own->inode++;
+		gd_watch_discover_looked(&d, own, GD_KNOWN_WATCHED, 5);
+		left.n = 0;
+		assert_int_equal(gd_watch_discover_scan(&d, on_left, &left), 0);
+		assert_non_null(gd_watch_discover_find(&d, pid));
+		assert_int_equal(gd_watch_discover_find(&d, pid)->kind, GD_KNOWN_NEW);
+		for (size_t k = 1; k < d.n; k++)
+			assert_true(d.list[k - 1].pid < d.list[k].pid);
+		listed_in_part += left.n == 0; /* our own entry was left as it is */
+		end_child(pid);
+	}
+	/* All but those of every eighth tick, and of a moment when pids began anew. */
+	assert_true(listed_in_part >= 16);
+	close_discover(&d);
+}
+
 static void a_pid_that_is_reused_between_two_scans_is_new(void **state)
 {
 	struct left left = { 0 };
@@ -272,6 +303,7 @@ int main(void)
 		test_case(nothing_is_listed_while_no_pid_was_given_away),
 		test_case(looks_become_rare),
 		test_case(a_storm_is_looked_at_in_turns),
+		test_case(a_new_pid_is_found_without_listing_all),
 		test_case(a_pid_that_is_reused_between_two_scans_is_new),
 	};
 	return test_run(tests);
