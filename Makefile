@@ -255,6 +255,7 @@ collectors := \
 agent := \
 	agent/agent.c \
 	agent/ask.c \
+	agent/baselines.c \
 	agent/capture.c \
 	agent/capture_image.c \
 	agent/capture_steps.c \
@@ -361,6 +362,7 @@ main := cli/main.c
 
 # One binary per source file: tests/test_<folder>_<file>.c
 tests := \
+	tests/test_agent_baselines.c \
 	tests/test_agent_capture.c \
 	tests/test_agent_capture_hostile.c \
 	tests/test_agent_control.c \

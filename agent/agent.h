@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent/baselines.h"
 #include "agent/control.h"
 #include "agent/hook.h"
 #include "agent/loop.h"
@@ -28,12 +29,6 @@ struct gd_agent_options {
 	const char *cgroup; /* "/sys/fs/cgroup" */
 };
 
-/* What baselines there are of a service. */
-struct gd_agent_baseline {
-	char id[GD_ID_SIZE]; /* of the last capture in a good time; "" */
-	int64_t taken_ns;    /* CLOCK_BOOTTIME; 0 never */
-};
-
 struct gd_agent {
 	const struct gd_agent_options *options;
 	struct gd_loop loop;
@@ -44,7 +39,7 @@ struct gd_agent {
 	struct gd_watcher *watcher;
 	struct gd_watched_table watched;
 	struct gd_operations operations;
-	struct gd_agent_baseline baselines[GD_POLICY_SERVICES_MAX];
+	struct gd_baselines baselines;
 	struct gd_control *control;
 	struct gd_hook_peer *hook;
 	struct gd_upload_peer *upload;

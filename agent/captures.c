@@ -39,16 +39,6 @@ static const char *base_name(const char *path)
 	return slash != NULL ? slash + 1 : path;
 }
 
-static void remember_baseline(struct gd_agent *agent, const struct gd_operation *o)
-{
-	for (size_t i = 0; i < agent->policy->n_services; i++) {
-		if (strcmp(agent->policy->services[i].name, o->service) != 0)
-			continue;
-		memcpy(agent->baselines[i].id, o->id, sizeof(o->id));
-		agent->baselines[i].taken_ns = gd_clock_now().boottime_ns;
-	}
-}
-
 /* Into the journals, to whoever waits, and on to the next. */
 static void settle(struct gd_agent *agent, struct gd_operation *o)
 {
@@ -67,7 +57,8 @@ static void settle(struct gd_agent *agent, struct gd_operation *o)
 	o->ended_ns = now.monotonic_ns;
 	agent->ended[o->state]++;
 	if (sealed && o->class == GD_SPOOL_PERIODIC)
-		remember_baseline(agent, o);
+		gd_baselines_sealed(&agent->baselines, agent->policy, o->service, o->id,
+		                    now.boottime_ns);
 	if (sealed)
 		gd_log(GD_LOG_INFO, "capture %s %s: %s %s%s%s", o->id,
 		       gd_operation_state_names[o->state], o->path, o->digest,

@@ -30,17 +30,6 @@ int gd_agent_load_policy(const struct gd_agent *agent, struct gd_policy **ret, s
 	return r;
 }
 
-/* Services are numbered anew; what was taken of one is still its baseline. */
-static void keep_baselines(struct gd_agent *agent, const struct gd_policy *policy)
-{
-	struct gd_agent_baseline kept[GD_POLICY_SERVICES_MAX] = { 0 };
-	for (size_t i = 0; i < policy->n_services; i++)
-		for (size_t k = 0; k < agent->policy->n_services; k++)
-			if (strcmp(policy->services[i].name, agent->policy->services[k].name) == 0)
-				kept[i] = agent->baselines[k];
-	memcpy(agent->baselines, kept, sizeof(kept));
-}
-
 /* Everything that knew the old policy learns the new one; machines are armed anew. */
 int gd_agent_reload(struct gd_agent *agent, struct gd_error *err)
 {
@@ -66,7 +55,7 @@ int gd_agent_reload(struct gd_agent *agent, struct gd_error *err)
 		gd_upload_peer_policy(agent->upload, policy);
 	if (agent->hook != NULL && gd_hook_peer_policy(agent->hook, policy, NULL) < 0)
 		gd_agent_drop_hook(agent);
-	keep_baselines(agent, policy);
+	gd_baselines_renumber(&agent->baselines, agent->policy, policy);
 	gd_policy_free(agent->policy);
 	agent->policy = policy;
 	agent->policy_problem[0] = '\0';

@@ -21,9 +21,8 @@
 /* Near OOM there may be no next second: what is read by then is sealed. */
 #define MEMORY_DEADLINE_NS (10u * UINT64_C(1000000000))
 #define DEADLINE_NS (300u * UINT64_C(1000000000))
-/* A baseline is taken of a process that has run this long, and once a day. */
+/* A baseline is taken of a process that has run this long. */
 #define BASELINE_AGE_NS (300 * SECOND)
-#define BASELINE_EVERY_NS (86400 * SECOND)
 /* OnFailure= starts us a moment after the process ended. */
 #define FAILURE_WINDOW_NS (60 * SECOND)
 
@@ -121,7 +120,7 @@ static void fill(struct gd_operation *o, const struct gd_agent *agent, const str
 		(void)snprintf(o->exit_json, sizeof(o->exit_json), "%s", ask->exit_json);
 	if (ask->service < GD_POLICY_SERVICES_MAX)
 		(void)snprintf(o->baseline, sizeof(o->baseline), "%s",
-		               agent->baselines[ask->service].id);
+		               agent->baselines.list[ask->service].id);
 	if (!ask->gone)
 		o->subject = process != NULL ? process->info.id : ask->subject;
 	if (process != NULL) {
@@ -448,14 +447,6 @@ void gd_agent_capture_wanted(struct gd_agent *agent)
 
 /* --- baselines --------------------------------------------------------------------------------- */
 
-static bool wants_baseline(const struct gd_policy *policy, size_t service)
-{
-	for (size_t i = 0; i < policy->n_rules; i++)
-		if (policy->rules[i].service == service && policy->rules[i].baseline)
-			return true;
-	return false;
-}
-
 /* No rule of its service is pending or has fired. */
 static bool is_calm(const struct gd_agent *agent, const struct gd_process *p)
 {
@@ -471,12 +462,9 @@ static bool is_calm(const struct gd_agent *agent, const struct gd_process *p)
 void gd_agent_baselines(struct gd_agent *agent, int64_t now_ns)
 {
 	for (size_t i = 0; i < agent->policy->n_services; i++) {
-		struct gd_agent_baseline *baseline = &agent->baselines[i];
-		const struct gd_process *p;
-		if (!wants_baseline(agent->policy, i) ||
-		    (baseline->taken_ns != 0 && now_ns - baseline->taken_ns < BASELINE_EVERY_NS))
+		if (!gd_baselines_is_due(&agent->baselines, agent->policy, i, now_ns))
 			continue;
-		p = gd_watched_main_of(&agent->watched, (uint32_t)i);
+		const struct gd_process *p = gd_watched_main_of(&agent->watched, (uint32_t)i);
 		if (p == NULL || now_ns - p->seen_ns < BASELINE_AGE_NS || !is_calm(agent, p))
 			continue;
 		struct gd_hook_verdict verdict;
@@ -489,7 +477,6 @@ void gd_agent_baselines(struct gd_agent *agent, int64_t now_ns)
 			.class = GD_SPOOL_PERIODIC,
 		};
 		gd_agent_ask(agent, &ask, &verdict);
-		/* Refused (no space): not every second again. */
-		baseline->taken_ns = now_ns;
+		gd_baselines_asked(&agent->baselines, i, now_ns);
 	}
 }

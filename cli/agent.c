@@ -35,7 +35,7 @@ int gd_cli_agent(int argc, char **argv)
 		{ NULL, 0, NULL, 0 },
 	};
 	struct gd_agent_options agent = {
-		.config = "/etc/godiag",
+		.config = GD_CLI_CONFIG,
 		.state = "/var/lib/godiag",
 		.run = GD_CLI_RUN_DIR,
 		.proc = "/proc",

@@ -18,7 +18,6 @@
 #include "uploader/uploader.h"
 
 #define NAME "godiag check"
-#define DEFAULT_PATH "/etc/godiag"
 
 static void usage(FILE *out)
 {
@@ -26,7 +25,7 @@ static void usage(FILE *out)
 	            "       " NAME " [PATH] --replay FILE [--service NAME] [--host ID]\n"
 	            "Check a policy (a file, or a directory with policy.yaml and policy.d/), and name\n"
 	            "file, line and column of everything that is wrong.\n\n"
-	            "  PATH       default " DEFAULT_PATH "\n"
+	            "  PATH       default " GD_CLI_CONFIG "\n"
 	            "  --explain  also say in words what each rule does\n"
 	            "  --replay   when each rule would have fired on recorded metrics, and whether it\n"
 	            "             would have been admitted: timeline.jsonl of an archive, or - for\n"
@@ -177,7 +176,7 @@ int gd_cli_check(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct wish wish = { .path = DEFAULT_PATH };
+	struct wish wish = { .path = GD_CLI_CONFIG };
 	int option;
 	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (option) {

@@ -7,6 +7,7 @@
 
 /* Where the agent's sockets are unless --run says otherwise. */
 #define GD_CLI_RUN_DIR "/run/godiag"
+#define GD_CLI_CONFIG "/etc/godiag" /* the policy */
 
 int gd_cli_agent(int argc, char **argv);
 int gd_cli_capture(int argc, char **argv);

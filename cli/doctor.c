@@ -23,7 +23,7 @@ static void usage(FILE *out)
 	            "Try what this host allows, and say what a capture loses without it.\n\n"
 	            "  --pid N       also look at that process: memory, Go release, layout\n"
 	            "  --output DIR  where archives would go (default: the current directory)\n"
-	            "  --config PATH the agent's policy (default: /etc/godiag)\n"
+	            "  --config PATH the agent's policy (default: " GD_CLI_CONFIG ")\n"
 	            "  --run DIR     the agent's sockets (default: " GD_CLI_RUN_DIR ")\n"
 	            "  --json        one JSON object\n\n"
 	            "Exit status: 0 all well, 4 something is limited or missing.\n",
@@ -95,7 +95,7 @@ int gd_cli_doctor(int argc, char **argv)
 		{ NULL, 0, NULL, 0 },
 	};
 	const char *output = ".";
-	const char *config = "/etc/godiag";
+	const char *config = NULL;
 	const char *run = GD_CLI_RUN_DIR;
 	uint64_t pid = 0;
 	bool as_json = false;

@@ -11,6 +11,6 @@ extern const char *const gd_cli_doctor_verdicts[]; /* by enum gd_host_verdict */
 void gd_cli_doctor_say(struct gd_json *json, enum gd_host_verdict verdict, const char *what,
                        const char *detail, const char *lost);
 
-/* Policy and agent of this host; the worst of what it said. */
+/* Policy and agent of this host; the worst of what it said.  config NULL: where it is by default. */
 enum gd_host_verdict gd_cli_doctor_agent(const char *config, const char *run,
                                          struct gd_json *json);

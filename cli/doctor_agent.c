@@ -10,6 +10,7 @@
 
 #include "agent/control.h"
 #include "base/cleanup.h"
+#include "cli/cli.h"
 #include "cli/doctor.h"
 #include "policies/policy.h"
 
@@ -37,9 +38,13 @@ static enum gd_host_verdict check_tokens(const struct gd_policy *policy, struct 
 	return GD_HOST_MISSING;
 }
 
-/* *ret_exists: there is a policy, so an agent should run. */
-static enum gd_host_verdict check_policy(const char *config, struct gd_json *json, bool *ret_exists)
+/*
+ * *ret_exists: there is a policy, so an agent should run.  A host without one is as it should be, but
+ * one that was named must be there.
+ */
+static enum gd_host_verdict check_policy(const char *named, struct gd_json *json, bool *ret_exists)
 {
+	const char *config = named != NULL ? named : GD_CLI_CONFIG;
 	__attribute__((cleanup(gd_findings_deinit))) struct gd_findings findings = { 0 };
 	struct gd_policy *policy = NULL;
 	struct gd_error err = { 0 };
@@ -47,7 +52,7 @@ static enum gd_host_verdict check_policy(const char *config, struct gd_json *jso
 	char detail[700];
 	int r = gd_policy_load(config, &policy, &findings, &err);
 	*ret_exists = r != -ENOENT;
-	if (r == -ENOENT) {
+	if (r == -ENOENT && named == NULL) {
 		gd_cli_doctor_say(json, GD_HOST_OK, "policy",
 		                  "none: captures by hand only", "");
 		return GD_HOST_OK;

@@ -98,6 +98,45 @@ code=0
 grep -q 'no-such.service' "$dir/refused.txt" || fail "$(cat "$dir/refused.txt")"
 grep -q 'trigger manual.* no_target: on failure' "$dir/godiagd.log" || fail "the refusal is not on record"
 
+step "a pid that is another process by the time its turn comes is gone"
+cp "$(command -v sleep)" "$dir/gdagent-old"
+cp "$(command -v sleep)" "$dir/gdagent-new"
+reused=
+for try in {1..8}; do
+	"$dir/gdagent-old" 60 &
+	old=$!
+	python3 tests/integration/with_pid.py $old "$dir/gdagent-new" 60 >"$dir/successor.txt" &
+	new=$!
+	while [ ! -s "$dir/successor.txt" ]; do
+		sleep 0.01
+	done
+	before=()
+	for n in 1 2 3 4 5; do # ahead of it in the queue
+		"$BUILD/godiag-capture" --run "$dir/run" --agent --pid "$pid" --profile light >/dev/null &
+		before+=($!)
+	done
+	"$BUILD/godiag-capture" --run "$dir/run" --agent --pid $old --profile light \
+		>"$dir/reused.txt" 2>&1 &
+	hand=$!
+	agent_await "$dir" 5 "[.captures[] | select(.pid == $old)] | length > 0" || fail "not queued: $(cat "$dir/reused.txt")"
+	kill -KILL $old
+	wait $old 2>/dev/null || true
+	code=0
+	wait $hand || code=$?
+	wait "${before[@]}" || true
+	kill $old 2>/dev/null || true
+	end=0
+	wait $new || end=$? # 15: it was there, and we ended it
+	[ $end -ne 77 ] || { echo "no choosing of pids here"; break; }
+	[ "$(ls "$dir"/state/spool/ready | grep -c gdagent_new)" = 0 ] || fail "the new process was captured"
+	if [ $code -eq 2 ] && [ $end -eq 15 ]; then
+		reused=yes
+		break
+	fi
+	rm -f "$dir"/state/spool/ready/*gdagent_old* # its turn came before its end
+done
+[ -n "$reused" ] || [ $end -eq 77 ] || fail "no capture came after the end of its process: $code, $(cat "$dir/reused.txt")"
+
 step "SIGUSR1 captures all, also more than the queue holds, SIGUSR2 the queued pid"
 cp "$(command -v sleep)" "$dir/gdagent-crowd"
 crowd=()
@@ -147,6 +186,11 @@ code=0
 "$BUILD/godiag" doctor --config "$dir/policy.yaml" --run "$dir/run" >"$dir/doctor.txt" || code=$?
 grep -q 'ok *policy' "$dir/doctor.txt" || fail "$(cat "$dir/doctor.txt")"
 grep -q 'agent.*nowhere' "$dir/doctor.txt" || fail "$(cat "$dir/doctor.txt")"
+
+step "a policy that was named must be there"
+code=0
+"$BUILD/godiag" doctor --config "$dir/nowhere.yaml" --run "$dir/run" >"$dir/doctor.txt" || code=$?
+[ $code -eq 4 ] && grep -q 'missing *policy .*nowhere.yaml' "$dir/doctor.txt" || fail "$(cat "$dir/doctor.txt")"
 
 step "a finding about a whole file has no line"
 mkfifo "$dir/fifo.yaml"
