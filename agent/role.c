@@ -59,6 +59,7 @@ static const char *const packer_calls[] = {
 static const char *const watcher_calls[] = {
 	"openat", "openat2", "read", "pread64", "lseek", "fcntl", "fstat", "newfstatat",
 	"getdents64", "readlink", "readlinkat", "fstatfs", "sendmsg", "recvmsg", "poll", "ppoll",
+	"clock_getres", /* is there such a CPU clock? */
 	"sched_getaffinity", "prlimit64", "getppid", "getuid", "geteuid", NULL,
 };
 

@@ -129,7 +129,7 @@ static void put_values(const struct gd_gauges_values *from, double values[GD_MET
 }
 
 int gd_watch_go_sample(struct gd_watch_go *go, uint32_t tick, int64_t monotonic_ns,
-                       double values[GD_METRICS])
+                       bool slept, double values[GD_METRICS])
 {
 	struct gd_gauges gauges;
 	struct gd_gauges_values got;
@@ -137,7 +137,7 @@ int gd_watch_go_sample(struct gd_watch_go *go, uint32_t tick, int64_t monotonic_
 	if (go->state != GD_WATCH_GO_READING)
 		return 0;
 	unsigned wanted = gd_gauges_window_wants(go->window, monotonic_ns);
-	int r = gd_gauges_read_again(go->memory, go->at, go->seen, wanted, &gauges, &err);
+	int r = gd_gauges_read_again(go->memory, go->at, go->seen, slept, wanted, &gauges, &err);
 	if (r == -ESRCH) {
 		drop(go);
 		go->state = GD_WATCH_GO_WANTED;

@@ -42,8 +42,8 @@ int gd_watch_go_ask(struct gd_watch_go *go, struct gd_watch_ask *ask, uint32_t s
 void gd_watch_go_found(struct gd_watch_go *go, uint32_t tick, bool late);
 
 /*
- * One reading into values.  -ESRCH: this address space is gone, so the process has ended or called
+ * One reading into values; when it `slept` since the one before, without touching its memory.  -ESRCH: this address space is gone, so the process has ended or called
  * execve; it is WANTED again.
  */
 int gd_watch_go_sample(struct gd_watch_go *go, uint32_t tick, int64_t monotonic_ns,
-                       double values[GD_METRICS]);
+                       bool slept, double values[GD_METRICS]);

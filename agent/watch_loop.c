@@ -304,13 +304,13 @@ static void sample(struct loop *w, uint32_t number, const struct gd_clock *at)
 {
 	struct slot *slot = w->slots[number];
 	struct gd_watch_sample *to = &w->samples.list[w->samples.n];
-	char comm[sizeof(slot->process.comm)];
+	char comm[sizeof(slot->process.stat.comm)];
 	*to = (struct gd_watch_sample){ .slot = number };
 	for (int i = 0; i < GD_METRICS; i++)
 		to->values[i] = NAN;
 	if ((w->discover.tick + number) % REVIEW_TICKS == 0)
 		review(w, slot);
-	memcpy(comm, slot->process.comm, sizeof(comm));
+	memcpy(comm, slot->process.stat.comm, sizeof(comm));
 	double cpus = slot->group != NULL ? gd_watch_group_cpus(slot->group) : 0;
 	int r = gd_watch_process_sample(&slot->process, at->monotonic_ns, cpus, w->counts_fds,
 	                                to->values);
@@ -320,8 +320,9 @@ static void sample(struct loop *w, uint32_t number, const struct gd_clock *at)
 	}
 	if (slot->group != NULL)
 		gd_watch_group_values(slot->group, to->values);
-	r = gd_watch_go_sample(&slot->go, w->discover.tick, at->monotonic_ns, to->values);
-	bool renamed = memcmp(comm, slot->process.comm, sizeof(comm)) != 0;
+	r = gd_watch_go_sample(&slot->go, w->discover.tick, at->monotonic_ns,
+	                       slot->process.slept, to->values);
+	bool renamed = memcmp(comm, slot->process.stat.comm, sizeof(comm)) != 0;
 	if (renamed && slot->go.state == GD_WATCH_GO_NONE)
 		gd_watch_go_init(&slot->go); /* a shell that became the service */
 	if (r == -ESRCH || renamed)

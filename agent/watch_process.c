@@ -41,6 +41,31 @@ static int read_stat(int stat_fd, const struct gd_subject_id *id, struct gd_stat
 	return 0;
 }
 
+/* Clocks go by pid: those of this /proc must be those of the processes that we would name so. */
+static clockid_t clock_of(int proc_fd, pid_t pid)
+{
+	char self[16] = "";
+	uint64_t own = 0;
+	clockid_t clock;
+	bool ours = readlinkat(proc_fd, "self", self, sizeof(self) - 1) > 0 &&
+	            gd_text_u64(self, NULL, 10, &own) && own == (uint64_t)getpid();
+	return ours && clock_getcpuclockid(pid, &clock) == 0 ? clock : 0;
+}
+
+/*
+ * Whether nothing of it has run since this was asked last.  Time that a thread has been on a CPU counts
+ * from the next timer tick on, so that one which began less than that ago shows at the next sample.
+ */
+static bool stands_still(struct gd_watch_process *process)
+{
+	struct timespec t;
+	if (process->clock == 0 || clock_gettime(process->clock, &t) < 0)
+		return false;
+	int64_t before_ns = process->clock_ns;
+	process->clock_ns = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+	return process->clock_ns == before_ns;
+}
+
 int gd_watch_process_open(int proc_fd, const struct gd_subject_id *id,
                           struct gd_watch_process *ret)
 {
@@ -61,7 +86,9 @@ int gd_watch_process_open(int proc_fd, const struct gd_subject_id *id,
 		.fds_fd = openat(dir_fd, "fd", O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW),
 	};
 	ret->stat_fd = gd_steal_fd(&stat_fd);
-	memcpy(ret->comm, stat.comm, sizeof(ret->comm) - 1);
+	ret->clock = clock_of(proc_fd, id->pid);
+	ret->age = (uint8_t)(id->pid % GD_WATCH_PROCESS_WHOLE); /* not all in one tick */
+	ret->stat = stat;
 	return 0;
 }
 
@@ -125,30 +152,37 @@ static void put_deltas(struct gd_watch_process *process, const struct gd_stat *s
 	process->sampled = true;
 }
 
+static void count_fds(struct gd_watch_process *process, bool counts_fds)
+{
+	struct stat st;
+	process->fds = process->counted;
+	if (counts_fds && process->fds_fd >= 0 && fstat(process->fds_fd, &st) == 0)
+		process->fds = (uint64_t)st.st_size;
+}
+
 int gd_watch_process_sample(struct gd_watch_process *process, int64_t monotonic_ns, double cpus,
                             bool counts_fds, double values[GD_METRICS])
 {
-	struct gd_stat stat;
-	int r = read_stat(process->stat_fd, &process->id, &stat);
-	if (r < 0)
-		return r;
-	memset(process->comm, 0, sizeof(process->comm));
-	memcpy(process->comm, stat.comm, sizeof(process->comm) - 1);
-	put_deltas(process, &stat, monotonic_ns, cpus, values);
-	values[GD_METRIC_THREADS] = (double)stat.num_threads;
-	if (stat.rss_pages >= 0)
-		values[GD_METRIC_RSS] = (double)stat.rss_pages * (double)sysconf(_SC_PAGESIZE);
-	if (stat.state != 'D')
+	process->slept = stands_still(process) && process->sampled;
+	if (!process->slept || ++process->age >= GD_WATCH_PROCESS_WHOLE) {
+		int r = read_stat(process->stat_fd, &process->id, &process->stat);
+		if (r < 0)
+			return r;
+		count_fds(process, counts_fds);
+		process->age = 0;
+	}
+	const struct gd_stat *stat = &process->stat;
+	put_deltas(process, stat, monotonic_ns, cpus, values);
+	values[GD_METRIC_THREADS] = (double)stat->num_threads;
+	if (stat->rss_pages >= 0)
+		values[GD_METRIC_RSS] = (double)stat->rss_pages * (double)sysconf(_SC_PAGESIZE);
+	if (stat->state != 'D')
 		process->d_since_ns = 0;
 	else if (process->d_since_ns == 0)
 		process->d_since_ns = monotonic_ns;
 	values[GD_METRIC_STATE_D] =
 		process->d_since_ns == 0 ? 0 : (double)(monotonic_ns - process->d_since_ns) / 1e9;
-	struct stat st;
-	uint64_t fds = process->counted;
-	if (counts_fds && process->fds_fd >= 0 && fstat(process->fds_fd, &st) == 0)
-		fds = (uint64_t)st.st_size;
-	if (fds > 0 && process->nofile > 0)
-		values[GD_METRIC_FDS_OF_LIMIT] = (double)fds / (double)process->nofile;
+	if (process->fds > 0 && process->nofile > 0)
+		values[GD_METRIC_FDS_OF_LIMIT] = (double)process->fds / (double)process->nofile;
 	return 0;
 }

@@ -3,12 +3,21 @@
  * One watched process as /proc/PID/stat and its neighbours tell it, once a second: the metrics whose
  * source is GD_SOURCE_PROCESS.  Its files are opened once and read again from their start, which is
  * half as dear as opening them and cannot end up at another process that got the same pid.
+ *
+ * Most processes sleep most of the time, and reading what a sleeper has is dear: all of it is cold. So
+ * its CPU clock is asked first (clock_getcpuclockid(3); a call, nanoseconds, all threads): while that
+ * stands still none of its code has run, and what was read before still holds. What others may do to
+ * it, as reclaim to its RSS, shows at one sample in GD_WATCH_PROCESS_WHOLE.
  */
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "policies/engine.h"
+#include "target/target.h"
+
+#define GD_WATCH_PROCESS_WHOLE 16
 
 struct gd_watch_process {
 	struct gd_subject_id id;
@@ -17,11 +26,16 @@ struct gd_watch_process {
 	uint64_t nofile;     /* RLIMIT_NOFILE soft; 0 unknown */
 	double affinity;     /* CPUs it may run on; 0 unknown */
 	uint64_t counted;    /* descriptors, where the kernel does not count them; 0 unknown */
-	bool sampled;        /* the next five are of the sample before */
+	clockid_t clock;     /* of the CPU time of its threads together; 0: cannot be read here */
+	int64_t clock_ns;    /* at the last sample */
+	uint8_t age;         /* samples since its files were read */
+	bool slept;          /* at the last sample: no thread of it had run since the one before */
+	struct gd_stat stat; /* as last read, and so the descriptors */
+	uint64_t fds;        /* 0 unknown */
+	bool sampled;        /* the next four are of the sample before */
 	int64_t at_ns;       /* monotonic */
 	uint64_t cpu_ticks, major_faults;
 	int64_t d_since_ns;  /* monotonic; 0: not in state D */
-	char comm[16];       /* raw, as of the last sample */
 };
 
 /* How many descriptors /proc/PID/fd holds is its st_size since Linux 6.2. */

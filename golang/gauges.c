@@ -2,13 +2,6 @@
  * Goroutines are counted as the runtime does it: all records ever made, less those which the
  * scheduler and the Ps keep for reuse, less the runtime's own.  That is one short read per P instead
  * of a walk over all goroutines.
- *
- * What a reading costs is calls and bytes of a cold process's memory, so one that sleeps is not read:
- * whenever a P is taken off the list of idle ones, sched.idleTime grows by the time it was on it
- * (pidleget, limiterEvent.stop; since Go 1.20), and without a P nothing of the runtime runs.  So when
- * all were on that list, and it has not grown since, nothing at all has happened.  A collection resets
- * it to 0, which therefore tells nothing.  One reading in WHOLE_EVERY does not believe it, nor does any
- * of a release whose layout is not known for certain.
  */
 #include "golang/gauges.h"
 
@@ -27,7 +20,6 @@ enum {
 	/* memstats from last_gc_unix to last_gc_nanotime: the ring of pauses and some of 1.18's. */
 	MEMSTATS_BYTES_MAX = 6144,
 	READINGS_MAX = 4,
-	WHOLE_EVERY = 16,
 	OFFSET_MAX = 1 << 20,
 	GC_BYTES_MAX = 64,
 	/* lock, two lists of {head, size} */
@@ -115,7 +107,6 @@ struct reading {
 	const struct gd_gauges_at *at;
 	struct gd_gauges *gauges;
 	struct gd_gauges_seen *seen;
-	unsigned wanted;
 	uint8_t sched[SCHED_BYTES_MAX + LATENCY_BYTES_MAX];
 	size_t sched_len;
 	uint64_t ps_free; /* goroutines that all Ps keep for reuse */
@@ -153,9 +144,6 @@ static int read_sched(struct reading *r, struct gd_error *err)
 		return gd_fail(err, -ENOTSUP, "the layout of schedt is not known");
 	if (len < end_of_latency(l))
 		len = end_of_latency(l);
-	/* sched.idleTime, which lies right behind the latencies. */
-	if (l->sched_idle_time >= 0 && (size_t)l->sched_idle_time == len)
-		len += 8;
 	int e = gd_memory_read(r->memory, r->at->sched, r->sched, len, err);
 	if (e < 0)
 		return gd_error_wrap(err, e, "runtime.sched");
@@ -390,16 +378,6 @@ static int read_latency(struct reading *r, struct gd_error *err)
 
 /* ---- a process that sleeps ---- */
 
-/* Whether nothing has run in it since the last reading. */
-static bool sleeps(const struct reading *r)
-{
-	uint64_t idle_ns = 0;
-	uint64_t at = r->at->sched + (uint64_t)r->at->layout.sched_idle_time;
-	return r->seen->asleep && r->wanted == 0 &&
-	       gd_memory_read_u64(r->memory, at, &idle_ns, NULL) == 0 &&
-	       idle_ns == r->seen->idle_ns;
-}
-
 static void put_kept(const struct gd_gauges_seen *seen, struct gd_gauges *g)
 {
 	g->pauses.n = g->latency.n = 0;
@@ -415,21 +393,9 @@ static void put_kept(const struct gd_gauges_seen *seen, struct gd_gauges *g)
 	g->gc_cpu_ns = seen->gc_cpu_ns;
 }
 
-/*
- * Keeps what was read.  The copy of schedt has npidle before idleTime: when the latter is as in the
- * reading before, all Ps were on the list in between, and what was read after the copy still holds
- * for as long as it stays.
- */
-static void keep(const struct reading *r)
+static void keep(const struct gd_gauges *g, struct gd_gauges_seen *seen)
 {
-	const struct gd_layout *l = &r->at->layout;
-	const struct gd_gauges *g = r->gauges;
-	struct gd_gauges_seen *seen = r->seen;
-	bool known = has(r, l->sched_idle_time, 8) && has(r, l->sched_npidle, 4);
-	uint64_t idle_ns = known ? gd_load_u64(r->sched + l->sched_idle_time) : 0;
-	seen->asleep = idle_ns != 0 && idle_ns == seen->idle_ns && g->has == GD_GAUGES_ALL &&
-	               gd_load_u32(r->sched + l->sched_npidle) == (uint32_t)g->gomaxprocs;
-	seen->idle_ns = idle_ns;
+	seen->whole = g->has == GD_GAUGES_ALL;
 	seen->gomaxprocs = g->gomaxprocs;
 	seen->goroutines = g->goroutines;
 	seen->heap_live = g->heap_live;
@@ -439,8 +405,8 @@ static void keep(const struct reading *r)
 }
 
 int gd_gauges_read_again(struct gd_memory *memory, const struct gd_gauges_at *at,
-                         struct gd_gauges_seen *seen, unsigned wanted, struct gd_gauges *ret,
-                         struct gd_error *why)
+                         struct gd_gauges_seen *seen, bool slept, unsigned wanted,
+                         struct gd_gauges *ret, struct gd_error *why)
 {
 	typedef int (*part)(struct reading *r, struct gd_error *err);
 	static const part parts[] = { read_sched, read_ps, read_goroutines, read_heap, read_gc,
@@ -449,23 +415,18 @@ int gd_gauges_read_again(struct gd_memory *memory, const struct gd_gauges_at *at
 	struct reading r;
 	struct gd_error first = { 0 };
 
+	if (slept && seen->whole && wanted == 0) {
+		put_kept(seen, ret);
+		return 0;
+	}
 	/* Its buffers need no zeros. */
 	r.memory = memory;
 	r.at = at;
 	r.gauges = &gauges; /* cleared when it is needed: 12 KiB */
 	r.seen = seen;
-	r.wanted = wanted;
 	r.ps_known = false;
 	r.sched_len = 0;
 	r.ps_free = 0;
-	if (++seen->age == WHOLE_EVERY || at->layout.trust != GD_LAYOUT_EXACT) {
-		seen->age = 0;
-		seen->asleep = false;
-	}
-	if (sleeps(&r)) {
-		put_kept(seen, ret);
-		return 0;
-	}
 	gauges = (struct gd_gauges){ 0 };
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		struct gd_error err = { 0 };
@@ -484,7 +445,7 @@ int gd_gauges_read_again(struct gd_memory *memory, const struct gd_gauges_at *at
 		memset(seen, 0, sizeof(*seen));
 		return first.code;
 	}
-	keep(&r);
+	keep(&gauges, seen);
 	*ret = gauges;
 	return 0;
 }
@@ -493,5 +454,5 @@ int gd_gauges_read(struct gd_memory *memory, const struct gd_gauges_at *at, stru
                    struct gd_error *why)
 {
 	struct gd_gauges_seen seen = { 0 };
-	return gd_gauges_read_again(memory, at, &seen, 0, ret, why);
+	return gd_gauges_read_again(memory, at, &seen, false, 0, ret, why);
 }

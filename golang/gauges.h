@@ -3,8 +3,7 @@
  * The few numbers of a Go runtime that are worth reading every second.  Finding where they are needs
  * an opened runtime (tens of MiB for a moment) and is done once, in a child that ends; reading them
  * needs the small plain record that finding leaves and the target's memory: some ten short reads,
- * nothing allocated, nothing stopped; one when the process is read again and sleeps
- * (gd_gauges_read_again).  What windows make of them is gauges_window.h.
+ * nothing allocated, nothing stopped.  What windows make of them is gauges_window.h.
  *
  * A record may come out of a jailed child that was taken over by what it parsed: whoever receives
  * one calls gd_gauges_at_check.  After it any record is safe to read with, if not sensible.
@@ -69,22 +68,20 @@ int gd_gauges_read(struct gd_memory *memory, const struct gd_gauges_at *at, stru
 
 /* What readings of one process before have seen; zeroed memory has seen nothing. */
 struct gd_gauges_seen {
-	/* No P has worked since idle_ns was this, and what follows was read after that. */
-	bool asleep;
-	uint64_t idle_ns;
+	bool whole; /* the last one had everything, and these are it */
 	int32_t gomaxprocs;
 	uint64_t goroutines, heap_live, heap_marked, heap_goal, gc_cpu_ns;
 	bool ended; /* the next three are what memstats says of the last collection */
 	uint32_t num_gc;
 	uint64_t fraction_bits, ended_ns;
-	uint8_t age; /* readings since one that took nothing for granted */
 };
 
 /*
  * The same for a process that is read every second: what cannot have changed since the readings
- * before is not read again.  `wanted`: GD_GAUGES_PAUSES, GD_GAUGES_LATENCY when their counts are
- * needed also if they are the same; else they are left out then.  After an error *seen is zeroed.
+ * before is not read again, and nothing when it `slept`: no thread of it has run since before the last
+ * one.  `wanted`: GD_GAUGES_PAUSES, GD_GAUGES_LATENCY when their counts are needed also if they are the
+ * same; else they are left out then.  After an error *seen is zeroed.
  */
 int gd_gauges_read_again(struct gd_memory *memory, const struct gd_gauges_at *at,
-                         struct gd_gauges_seen *seen, unsigned wanted, struct gd_gauges *ret,
-                         struct gd_error *why);
+                         struct gd_gauges_seen *seen, bool slept, unsigned wanted,
+                         struct gd_gauges *ret, struct gd_error *why);

@@ -168,7 +168,6 @@
 	X(sched_gfree, "schedt", "gFree")                                                          \
 	X(sched_sudoglock, "schedt", "sudoglock")                                                  \
 	X(sched_procresizetime, "schedt", "procresizetime")                                        \
-	X(sched_idle_time, "schedt", "idleTime")                                                   \
 	X(sched_totaltime, "schedt", "totaltime")                                                  \
 	X(mstats_last_gc_nanotime, "mstats", "last_gc_nanotime")                                   \
 	X(mspan_spanclass, "mspan", "spanclass")                                                   \

@@ -97,6 +97,7 @@ static void cpu_is_of_what_it_may_use(void **state)
 	(void)open_proc(test_dir());
 	struct gd_subject_id id = { 5, 777 };
 	assert_int_equal(gd_watch_process_open(proc_fd, &id, &p), 0);
+	assert_int_equal(p.clock, 0); /* that 5 is not the 5 of this host */
 	p.affinity = 4;
 	assert_int_equal(sample(&p, 1000000000, 0, values), 0);
 	/* One CPU for two seconds, and 30 major faults. */
@@ -124,6 +125,52 @@ static void cpu_is_of_what_it_may_use(void **state)
 	assert_int_equal(sample(&p, 11000000000, 0, values), 0);
 	assert_true(values[GD_METRIC_STATE_D] == 0);
 	assert_true(isnan(values[GD_METRIC_CPU])); /* a total that sank */
+	gd_watch_process_close(&p);
+	assert_int_equal(close(proc_fd), 0);
+}
+
+static void wait_a_tick(void)
+{
+	const struct timespec wait = { .tv_nsec = 20000000 };
+	(void)nanosleep(&wait, NULL);
+}
+
+/* What a sleeper has is not read, and is as it was; whatever wakes it shows. */
+static void a_sleeper_keeps_what_it_had(void **state)
+{
+	(void)state;
+	double values[GD_METRICS];
+	double kept[GD_METRICS];
+	struct gd_watch_process p;
+	struct victim *v = victim_start("life", NULL);
+	(void)open_proc("/proc");
+	struct gd_subject_id id = id_of(v->pid);
+	assert_int_equal(gd_watch_process_open(proc_fd, &id, &p), 0);
+	gd_watch_process_review(&p, proc_fd);
+	wait_a_tick();
+	assert_int_equal(sample(&p, 1000000000, 0, kept), 0);
+	assert_false(p.slept); /* nothing to compare with */
+	unsigned youngest = 0;
+	for (int i = 1; i <= 3 * GD_WATCH_PROCESS_WHOLE; i++) {
+		assert_int_equal(sample(&p, 1000000000 + i * 1000000000LL, 0, values), 0);
+		assert_true(p.slept);
+		assert_true(values[GD_METRIC_CPU] == 0);
+		assert_true(values[GD_METRIC_THREADS] == 1);
+		assert_true(values[GD_METRIC_RSS] == kept[GD_METRIC_RSS]);
+		assert_true(values[GD_METRIC_FDS_OF_LIMIT] == kept[GD_METRIC_FDS_OF_LIMIT] ||
+		            isnan(kept[GD_METRIC_FDS_OF_LIMIT]));
+		youngest += p.age == 0;
+	}
+	assert_int_equal(youngest, 3); /* it was read all the same */
+	victim_tell(v, "thread");
+	assert_string_equal(victim_line(v), "done");
+	wait_a_tick();
+	assert_int_equal(sample(&p, 60000000000, 0, values), 0);
+	assert_false(p.slept);
+	assert_true(values[GD_METRIC_THREADS] == 2);
+	/* An end is never slept through. */
+	victim_stop(v);
+	assert_int_equal(sample(&p, 61000000000, 0, values), -ESRCH);
 	gd_watch_process_close(&p);
 	assert_int_equal(close(proc_fd), 0);
 }
@@ -225,6 +272,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		test_case(a_process_is_what_it_says_of_itself),
 		test_case(cpu_is_of_what_it_may_use),
+		test_case(a_sleeper_keeps_what_it_had),
 		test_case(a_name_cannot_forge_fields),
 		test_case(the_end_is_esrch_also_as_a_zombie),
 		test_case(a_leader_that_left_its_threads_has_not_ended),

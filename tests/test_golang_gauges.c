@@ -128,43 +128,55 @@ static void same_numbers(const struct gd_gauges *g, const struct gd_gauges *whol
 	assert_int_equal(g->gc_cpu_ns, whole->gc_cpu_ns);
 }
 
-/* One that sleeps costs one read of eight bytes, and the values stay. */
+static int64_t cpu_ns(pid_t pid)
+{
+	clockid_t clock;
+	struct timespec t;
+	assert_int_equal(clock_getcpuclockid(pid, &clock), 0);
+	assert_int_equal(clock_gettime(clock, &t), 0);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* While its CPU clock stands still nothing is read, and a whole reading would find the same. */
 static void check_asleep(struct go_target *go)
 {
 	struct gd_error err = { 0 };
-	struct timespec wait = { .tv_nsec = 5000000 };
+	struct timespec wait = { .tv_nsec = 10000000 }; /* longer than a tick */
 	GD_GO struct gd_go *runtime = NULL;
 	struct gd_gauges_seen seen = { 0 };
 	struct gd_gauges_at at;
 	struct gd_gauges whole;
 	struct gd_gauges g;
 	unsigned cheap = 0;
+	int64_t last_ns = 0;
 	open_and_find(go, &runtime, &at);
 	/* It may still be starting, and the runtime has work of its own now and then. */
-	for (unsigned i = 0; i < 4000 && cheap < 30; i++) {
-		read_all(go, &at, &whole);
+	for (unsigned i = 0; i < 400 && cheap < 20; i++) {
+		int64_t now_ns = cpu_ns(go->target->pid);
 		uint64_t before = reads_of(go);
-		go_assert_ok(go, gd_gauges_read_again(go->target->memory, &at, &seen, 0, &g, &err),
-		             &err);
-		bool was_cheap = reads_of(go) - before == 1;
-		/* Asleep since before the whole reading. */
-		if (was_cheap)
+		go_assert_ok(go, gd_gauges_read_again(go->target->memory, &at, &seen,
+		                                      now_ns == last_ns, 0, &g, &err), &err);
+		bool was_cheap = reads_of(go) == before;
+		read_all(go, &at, &whole);
+		(void)nanosleep(&wait, NULL);
+		if (was_cheap && cpu_ns(go->target->pid) == now_ns) {
+			assert_int_equal(g.same, GD_GAUGES_PAUSES | GD_GAUGES_LATENCY);
 			same_numbers(&g, &whole);
-		cheap += was_cheap;
-		if (!was_cheap)
-			(void)nanosleep(&wait, NULL);
+			cheap++;
+		}
+		last_ns = now_ns;
 	}
-	if (go->version.minor >= 20 && cheap < 30)
+	if (cheap < 20)
 		go_target_fail(go, "only %u readings were cheap", cheap);
 	/* What is wanted is read. */
-	go_assert_ok(go, gd_gauges_read_again(go->target->memory, &at, &seen,
+	go_assert_ok(go, gd_gauges_read_again(go->target->memory, &at, &seen, true,
 	                                      GD_GAUGES_PAUSES | GD_GAUGES_LATENCY, &g, &err),
 	             &err);
 	assert_int_equal(g.same, 0);
 	assert_true(g.latency.n > 0 && g.pauses.n > 0);
 }
 
-static void a_process_that_sleeps_costs_one_read(void **state)
+static void a_process_that_sleeps_is_not_read(void **state)
 {
 	(void)state;
 	go_target_each("quiet", check_asleep);
@@ -196,7 +208,7 @@ static void check_spared_busy(struct go_target *go)
 	open_and_find(go, &runtime, &at);
 	for (unsigned i = 0; i < 200; i++) {
 		go_assert_ok(go, gd_gauges_read(go->target->memory, &at, &before, &err), &err);
-		go_assert_ok(go, gd_gauges_read_again(go->target->memory, &at, &seen, 0, &g, &err),
+		go_assert_ok(go, gd_gauges_read_again(go->target->memory, &at, &seen, false, 0, &g, &err),
 		             &err);
 		go_assert_ok(go, gd_gauges_read(go->target->memory, &at, &after, &err), &err);
 		assert_int_equal(g.gomaxprocs, after.gomaxprocs);
@@ -458,64 +470,36 @@ static void the_collectors_time_is_its_part_of_all_time(void **state)
 	assert_int_equal(err.code, 0);
 }
 
-static void sleep_for(const struct gd_layout *l, uint32_t npidle, uint64_t idle_ns)
-{
-	put(SCHED + (uint64_t)l->sched_npidle, npidle, 4);
-	put(SCHED + (uint64_t)l->sched_idle_time, idle_ns, 8);
-}
-
 static uint64_t goroutines_again(const struct gd_gauges_at *at, struct gd_gauges_seen *seen,
-                                 uint64_t allgs)
+                                 bool slept, uint64_t allgs)
 {
 	struct gd_error err = { 0 };
 	struct gd_gauges g;
 	GD_MEMORY struct gd_memory *memory = NULL;
 	put(ALLGS + 8, allgs, 8);
 	assert_ok(gd_memory_bytes(BASE, bytes, sizeof(bytes), &memory, &err), &err);
-	assert_ok(gd_gauges_read_again(memory, at, seen, 0, &g, &err), &err);
-	assert_int_equal(g.has, GD_GAUGES_ALL);
+	assert_ok(gd_gauges_read_again(memory, at, seen, slept, 0, &g, &err), &err);
 	assert_int_equal(g.gomaxprocs, 2);
 	return g.goroutines + 3 + 4 + 5;
 }
 
-/* What a runtime cannot do, change while all sleeps, shows when it is believed to. */
-static void sleep_is_believed_when_all_ps_were_idle_twice(void **state)
+/* A number that a process cannot change in its sleep shows whether it was read. */
+static void what_slept_is_read_only_when_nothing_whole_is_known(void **state)
 {
 	struct gd_gauges_seen seen = { 0 };
 	(void)state;
 	struct gd_gauges_at at = made_up("go1.27.4");
-	sleep_for(&at.layout, 2, 777);
-	assert_int_equal(goroutines_again(&at, &seen, 100), 100);
-	assert_int_equal(goroutines_again(&at, &seen, 101), 101);
-	assert_int_equal(goroutines_again(&at, &seen, 102), 101);
-	sleep_for(&at.layout, 2, 778);
-	assert_int_equal(goroutines_again(&at, &seen, 103), 103);
-	assert_int_equal(goroutines_again(&at, &seen, 104), 104);
-	assert_int_equal(goroutines_again(&at, &seen, 105), 104);
-	/* Now and then it is not. */
-	for (unsigned i = 0; i < 16; i++)
-		(void)goroutines_again(&at, &seen, 106);
-	assert_int_equal(goroutines_again(&at, &seen, 107), 106);
-}
-
-static void who_may_have_worked_is_read(void **state)
-{
-	static const struct {
-		uint32_t npidle;
-		uint64_t idle_ns;
-		enum gd_layout_trust trust;
-	} awake[] = { { 1, 777, GD_LAYOUT_EXACT },
-		      { 2, 0, GD_LAYOUT_EXACT }, /* a collection makes it 0, again and again */
-		      { 2, 777, GD_LAYOUT_CALIBRATED } };
-	(void)state;
-	for (size_t i = 0; i < sizeof(awake) / sizeof(awake[0]); i++) {
-		struct gd_gauges_seen seen = { 0 };
-		struct gd_gauges_at at = made_up("go1.27.4");
-		at.layout.trust = awake[i].trust;
-		sleep_for(&at.layout, awake[i].npidle, awake[i].idle_ns);
-		for (uint64_t n = 100; n <= 128; n++)
-			assert_int_equal(goroutines_again(&at, &seen, n), n);
-	}
+	assert_int_equal(goroutines_again(&at, &seen, true, 100), 100);
+	assert_int_equal(goroutines_again(&at, &seen, true, 101), 100);
+	assert_int_equal(goroutines_again(&at, &seen, false, 102), 102);
+	assert_int_equal(goroutines_again(&at, &seen, true, 103), 102);
+	/* A reading that lacked something is made again. */
+	int32_t latency = at.layout.sched_time_to_run;
+	at.layout.sched_time_to_run = GD_ABSENT;
+	assert_int_equal(goroutines_again(&at, &seen, false, 104), 104);
+	at.layout.sched_time_to_run = latency;
+	assert_int_equal(goroutines_again(&at, &seen, true, 105), 105);
+	assert_int_equal(goroutines_again(&at, &seen, true, 106), 105);
 }
 
 static void what_is_missing_is_left_out(void **state)
@@ -597,15 +581,14 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		test_case(at_rest_they_equal_what_the_long_way_finds),
 		test_case(a_reading_is_a_handful_of_reads),
-		test_case(a_process_that_sleeps_costs_one_read),
+		test_case(a_process_that_sleeps_is_not_read),
 		test_case(in_a_busy_process_nothing_is_missed),
 		test_case(in_a_busy_process_they_make_sense),
 		test_case(an_unknown_release_is_read_as_far_as_it_agrees_with_itself),
 		test_case(they_are_what_the_process_says_of_itself),
 		test_case(free_goroutines_are_counted_in_both_ways),
 		test_case(the_collectors_time_is_its_part_of_all_time),
-		test_case(sleep_is_believed_when_all_ps_were_idle_twice),
-		test_case(who_may_have_worked_is_read),
+		test_case(what_slept_is_read_only_when_nothing_whole_is_known),
 		test_case(what_is_missing_is_left_out),
 		test_case(lists_that_make_no_sense_are_refused),
 		test_case(every_field_of_a_record_is_checked),

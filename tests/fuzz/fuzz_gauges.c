@@ -51,7 +51,7 @@ static void read_twice(const struct gd_gauges_at *at)
 		if (gd_memory_bytes(BASE, image, BYTES, &memory, NULL) < 0)
 			abort();
 		unsigned wanted = gd_gauges_window_wants(&window, 20000000000 * i);
-		if (gd_gauges_read_again(memory, at, &seen, wanted, &gauges, NULL) == 0) {
+		if (gd_gauges_read_again(memory, at, &seen, i == 1, wanted, &gauges, NULL) == 0) {
 			gd_gauges_window_add(&window, &gauges, 20000000000 * i, &values);
 			check(&values);
 		}
