@@ -57,6 +57,10 @@ static void put_watched(const struct gd_agent *agent, struct gd_buf *to)
 	}
 	head(to, "godiag_watcher_restarts_total", "counter", "Times the watcher had to be restarted.");
 	gd_buf_printf(to, "godiag_watcher_restarts_total %u\n", agent->watcher_restarts);
+	head(to, "godiag_watcher_missed_samples_total", "counter",
+	     "Seconds that were not sampled since the watcher was started.");
+	gd_buf_printf(to, "godiag_watcher_missed_samples_total %u\n",
+	              agent->watcher != NULL ? gd_watcher_missed(agent->watcher) : 0);
 }
 
 static void put_spool(const struct gd_agent *agent, struct gd_buf *to)

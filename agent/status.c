@@ -171,6 +171,8 @@ static void put_processes(const struct gd_agent *agent, struct gd_json *json)
 	gd_json_array_end(json);
 	gd_json_u64(json, "unwatched",
 	            agent->watcher != NULL ? gd_watcher_unwatched(agent->watcher) : 0);
+	gd_json_u64(json, "samples_missed",
+	            agent->watcher != NULL ? gd_watcher_missed(agent->watcher) : 0);
 }
 
 static const char *state_of(const struct gd_agent *agent, const struct gd_rule *rule)

@@ -57,7 +57,7 @@ struct gd_watcher {
 		double p99_s;
 		int64_t at_ns; /* when we were told */
 	} *http;                  /* by service */
-	unsigned unwatched;
+	unsigned unwatched, missed;
 	char note[248];
 	_Alignas(16) char body[GD_MESSAGE_MAX];
 };
@@ -238,6 +238,7 @@ static int take_tick(struct gd_watcher *w, const struct gd_message *m, struct gd
 	if (!sane_clock(&tick->at))
 		return nonsense("a tick at no time", err);
 	w->unwatched = tick->unwatched;
+	w->missed = tick->missed;
 	take_text(w->note, sizeof(w->note), tick->note, sizeof(tick->note));
 	gd_watch_grant_reap(&w->finder, false);
 	w->options.ops->tick(w->options.arg, &tick->at);
@@ -471,6 +472,11 @@ bool gd_watcher_matched(const struct gd_watcher *watcher, uint32_t service)
 unsigned gd_watcher_unwatched(const struct gd_watcher *watcher)
 {
 	return watcher->unwatched;
+}
+
+unsigned gd_watcher_missed(const struct gd_watcher *watcher)
+{
+	return watcher->missed;
 }
 
 const char *gd_watcher_note(const struct gd_watcher *watcher)

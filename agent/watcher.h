@@ -76,5 +76,8 @@ bool gd_watcher_matched(const struct gd_watcher *watcher, uint32_t service);
 /* How many matched but are not watched, beyond GD_WATCHED_MAX. */
 unsigned gd_watcher_unwatched(const struct gd_watcher *watcher);
 
+/* Seconds without a sample since it began: it was not let run, or took too long. */
+unsigned gd_watcher_missed(const struct gd_watcher *watcher);
+
 /* What the watcher cannot see as a whole ("/proc hides processes of others"); "" all is well. */
 const char *gd_watcher_note(const struct gd_watcher *watcher);

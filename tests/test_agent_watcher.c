@@ -574,6 +574,23 @@ static void a_dead_watcher_is_epipe(void **state)
 	stop(w);
 }
 
+static void what_is_slept_through_is_counted_and_not_made_up_for(void **state)
+{
+	(void)state;
+	struct watching *w = start("comm: there-is-none");
+	ticks(w, 2);
+	unsigned before = gd_watcher_missed(w->watcher);
+	assert_int_equal(kill(gd_watcher_pid(w->watcher), SIGSTOP), 0);
+	(void)poll(NULL, 0, 650);
+	unsigned had = w->seen.ticks;
+	assert_int_equal(kill(gd_watcher_pid(w->watcher), SIGCONT), 0);
+	/* It is told with the next tick. */
+	until(w, gd_watcher_missed(w->watcher) > before);
+	assert_true(gd_watcher_missed(w->watcher) >= before + 4);
+	assert_true(w->seen.ticks <= had + 3);
+	stop(w);
+}
+
 /* ---- a watcher that was taken over ---------------------------------------------------------- */
 
 struct liar {
@@ -876,6 +893,7 @@ int main(void)
 		test_case(an_oom_kill_in_its_group_is_an_event),
 		test_case(a_proc_that_hides_processes_is_a_note),
 		test_case(a_dead_watcher_is_epipe),
+		test_case(what_is_slept_through_is_counted_and_not_made_up_for),
 		test_case(only_what_is_allowed_now_is_heard),
 		test_case(descriptors_are_not_taken),
 		test_case(nobody_has_no_samples_events_or_end),
