@@ -209,11 +209,18 @@ uploader := \
 report := \
 	report/facts.c \
 	report/facts_runtime.c \
+	report/flame.c \
+	report/flame_class.c \
+	report/flame_folded.c \
+	report/flame_page.c \
+	report/flame_profiles.c \
+	report/flame_speedscope.c \
 	report/groups.c \
 	report/heap.c \
 	report/instant.c \
 	report/lines.c \
 	report/places.c \
+	report/pprof_read.c \
 	report/scan.c \
 	report/show.c \
 	report/show_json.c \
@@ -222,6 +229,7 @@ report := \
 	report/summary.c \
 	report/timeline.c \
 	report/timeline_text.c \
+	report/tuples.c \
 	report/warnings.c \
 	report/words.c
 
@@ -352,6 +360,7 @@ cli := \
 	cli/hook.c \
 	cli/list.c \
 	cli/prune.c \
+	cli/report.c \
 	cli/show.c \
 	cli/status.c \
 	cli/upload.c \
@@ -486,11 +495,15 @@ tests := \
 	tests/test_policies_policy.c \
 	tests/test_policies_replay.c \
 	tests/test_policies_sampling.c \
+	tests/test_report_flame.c \
+	tests/test_report_flame_page.c \
 	tests/test_report_groups.c \
 	tests/test_report_heap.c \
+	tests/test_report_pprof_read.c \
 	tests/test_report_scan.c \
 	tests/test_report_show.c \
 	tests/test_report_timeline.c \
+	tests/test_report_tuples.c \
 	tests/test_target_build_id.c \
 	tests/test_target_cgroup.c \
 	tests/test_target_container.c \
@@ -545,7 +558,7 @@ truth := tests/kept.c tests/loopback.c tests/pprof_lines.c tests/stacks.c tests/
 
 # And what some of them share.
 shared := tests/archives.c tests/cores.c tests/fault.c tests/freeze_faults.c tests/freeze_victim.c \
-	tests/hook_world.c tests/parser_faults.c tests/s3_server.c tests/series.c tests/spools.c
+	tests/hook_world.c tests/parser_faults.c tests/profiles.c tests/s3_server.c tests/series.c tests/spools.c
 
 # Scripts around the real programs: exit 0 passed, 77 skipped.
 integration := \
@@ -610,6 +623,7 @@ fuzzers := \
 	buildinfo \
 	core_map \
 	exposition \
+	flame \
 	gauges \
 	globals \
 	goroutine_lines \
@@ -782,6 +796,10 @@ $(out)/%.o: %.c $(out)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(compile) -MMD -MP -c -o $@ $<
 
+# Compiled in; -MMD does not see what the assembler includes.
+$(out)/report/flame_page.o $(out)/analyze/report/flame_page.ok: report/flame.html report/flame.css \
+	report/flame_tree.js report/flame.js
+
 $(out)/libgodiag.a: $(sources:%.c=$(out)/%.o) $(out)/objects
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $(filter %.o,$^)
 
@@ -854,6 +872,9 @@ $(out)/tests/test_freeze_run: $(watched:freeze/%.c=$(out)/tests/%_with_faults.o)
 # Archives for tests to read, damage and repair.
 $(patsubst %.c,$(out)/%,$(filter tests/test_archive_% tests/test_report_%,$(tests))): \
 	$(out)/tests/archives.o
+# And profiles to put into them.
+$(patsubst %.c,$(out)/%,$(filter tests/test_report_flame% tests/test_report_heap% \
+	tests/test_report_pprof%,$(tests))): $(out)/tests/profiles.o
 # And some with the memory of a process.
 $(patsubst %.c,$(out)/%,$(filter tests/test_archive_core% tests/test_cli_extract% \
 	tests/test_collectors_core%,$(tests))): $(out)/tests/archives.o $(out)/tests/cores.o

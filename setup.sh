@@ -44,6 +44,7 @@ check_needs='
 	systemd                 command systemd-analyze
 	dpkg-dev                command dpkg-shlibdeps
 	python3                 command python3
+	chromium                command chromium
 	delve                   command dlv
 '
 

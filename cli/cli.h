@@ -18,6 +18,7 @@ int gd_cli_extract(int argc, char **argv);
 int gd_cli_hook(int argc, char **argv);
 int gd_cli_list(int argc, char **argv);
 int gd_cli_prune(int argc, char **argv);
+int gd_cli_report(int argc, char **argv);
 int gd_cli_show(int argc, char **argv);
 int gd_cli_status(int argc, char **argv);
 int gd_cli_upload(int argc, char **argv);

@@ -18,6 +18,7 @@ static const struct command {
 	{ "capture", "godiag-capture", gd_cli_capture, "take a snapshot of a process" },
 	{ "hook", "godiag-hook", gd_cli_hook, "listen for alerts over HTTP; make tokens for it" },
 	{ "show", NULL, gd_cli_show, "what an archive says happened, on one screen" },
+	{ "report", NULL, gd_cli_report, "its profiles as a flame graph: HTML, folded, speedscope" },
 	{ "list", NULL, gd_cli_list, "archives of a directory, or the artifacts of an archive" },
 	{ "extract", NULL, gd_cli_extract, "write artifacts of an archive to files or stdout" },
 	{ "verify", NULL, gd_cli_verify, "check every byte of an archive, repair a truncated one" },

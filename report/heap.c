@@ -3,220 +3,90 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "base/cleanup.h"
-#include "report/protobuf.h"
-#include "report/words.h"
 #include "report/instant.h"
+#include "report/pprof_read.h"
+#include "report/words.h"
 
-#define PACKED_MAX (32U << 20)
-#define PROFILE_MAX (128U << 20)
-#define IDS_MAX (1U << 20) /* of functions, locations, strings */
 #define WORDS_MAX (16U << 20)
 
-/* Field numbers of proto/profile.proto. */
-enum { SAMPLE_TYPE = 1, SAMPLE = 2, LOCATION = 4, FUNCTION = 5, STRING = 6 };
-
-struct text {
-	const uint8_t *at;
-	uint32_t n;
-};
-
-struct function {
-	uint64_t name, file; /* strings */
-	bool own;
-};
-
 struct profile {
-	struct gd_bytes bytes;
-	struct text *strings;
-	size_t n_strings;
-	struct function *functions; /* by id */
-	size_t n_functions;
-	struct gd_bytes *locations; /* by id: the message */
-	size_t n_locations;
-	size_t objects_at, bytes_at; /* which of a sample's values */
+	struct gd_pprof_read read;
+	bool *own; /* by function: is it the program's own? */
+	uint32_t objects_at, bytes_at; /* which of a sample's values; UINT32_MAX: none */
 };
 
 struct entry {
-	uint64_t function;
+	uint32_t function;
 	int64_t line, bytes, objects;
 };
 
 static void end_profile(struct profile *p)
 {
-	free(p->strings);
-	free(p->functions);
-	free(p->locations);
+	gd_pprof_read_deinit(&p->read);
+	free(p->own);
 }
 
-/* --- tables -------------------------------------------------------------------------------- */
-
-/* How long the tables must be: ids are ours to choose in no file but our own. */
-static int measure(struct profile *p, struct gd_error *err)
-{
-	struct gd_bytes message = p->bytes;
-	struct gd_protobuf_field field;
-	uint64_t largest[2] = { 0, 0 };
-	while (gd_protobuf_next(&message, &field)) {
-		struct gd_protobuf_field inner;
-		p->n_strings += field.number == STRING;
-		if (field.number != LOCATION && field.number != FUNCTION)
-			continue;
-		uint64_t *top = &largest[field.number == FUNCTION];
-		while (gd_protobuf_next(&field.bytes, &inner))
-			if (inner.number == 1 && inner.value > *top)
-				*top = inner.value;
-	}
-	if (message.bad)
-		return gd_fail(err, -EBADMSG, "heap.pb.gz: not a profile");
-	if (largest[0] >= IDS_MAX || largest[1] >= IDS_MAX || p->n_strings >= IDS_MAX)
-		return gd_fail(err, -E2BIG, "heap.pb.gz: more than %u functions or locations",
-		               IDS_MAX);
-	p->n_locations = (size_t)largest[0] + 1;
-	p->n_functions = (size_t)largest[1] + 1;
-	p->strings = calloc(p->n_strings + 1, sizeof(*p->strings));
-	p->functions = calloc(p->n_functions, sizeof(*p->functions));
-	p->locations = calloc(p->n_locations, sizeof(*p->locations));
-	if (p->strings == NULL || p->functions == NULL || p->locations == NULL)
-		return gd_fail_errno(err, -ENOMEM, "heap.pb.gz");
-	return 0;
-}
-
-static uint64_t id_of(struct gd_bytes message)
-{
-	struct gd_protobuf_field field;
-	while (gd_protobuf_next(&message, &field))
-		if (field.number == 1)
-			return field.value;
-	return 0;
-}
-
-static void take_function(struct profile *p, struct gd_bytes message)
-{
-	struct gd_protobuf_field field;
-	struct function *f = &p->functions[id_of(message)]; /* measured */
-	while (gd_protobuf_next(&message, &field)) {
-		if (field.number == 2)
-			f->name = field.value;
-		else if (field.number == 4)
-			f->file = field.value;
-	}
-}
-
-static bool is_own(const struct profile *p, uint64_t string)
+static bool is_own(const struct gd_pprof_text *function)
 {
 	char name[128];
-	if (string >= p->n_strings || p->strings[string].n == 0)
-		return false;
-	size_t n = p->strings[string].n;
-	n = n < sizeof(name) ? n : sizeof(name) - 1;
-	memcpy(name, p->strings[string].at, n);
+	size_t n = function->n < sizeof(name) ? function->n : sizeof(name) - 1;
+	memcpy(name, function->at, n);
 	name[n] = '\0';
-	return !gd_groups_is_standard(name);
+	return n > 0 && !gd_groups_is_standard(name);
 }
 
-static void fill_tables(struct profile *p)
+static int find_own(struct profile *p, struct gd_error *err)
 {
-	struct gd_bytes message = p->bytes;
-	struct gd_protobuf_field field;
-	size_t n = 0;
-	while (gd_protobuf_next(&message, &field)) {
-		if (field.number == STRING)
-			p->strings[n++] = (struct text){ field.bytes.data,
-				                         (uint32_t)field.bytes.len };
-		else if (field.number == FUNCTION)
-			take_function(p, field.bytes);
-		else if (field.number == LOCATION)
-			p->locations[id_of(field.bytes)] = field.bytes;
-	}
-	for (size_t i = 0; i < p->n_functions; i++)
-		p->functions[i].own = is_own(p, p->functions[i].name);
-}
-
-static bool string_is(const struct profile *p, uint64_t string, const char *want)
-{
-	return string < p->n_strings && p->strings[string].n == strlen(want) &&
-	       memcmp(p->strings[string].at, want, strlen(want)) == 0;
+	p->own = calloc(p->read.n_functions, sizeof(*p->own));
+	if (p->own == NULL)
+		return gd_fail_errno(err, -ENOMEM, "%s", p->read.what);
+	for (uint32_t i = 0; i < p->read.n_functions; i++)
+		p->own[i] = is_own(&p->read.strings[p->read.functions[i].name]);
+	return 0;
 }
 
 static int find_values(struct profile *p, struct gd_error *err)
 {
-	struct gd_bytes message = p->bytes;
-	struct gd_protobuf_field field;
-	size_t n = 0;
-	p->objects_at = p->bytes_at = SIZE_MAX;
-	while (gd_protobuf_next(&message, &field)) {
-		if (field.number != SAMPLE_TYPE)
-			continue;
-		uint64_t type = id_of(field.bytes); /* its field 1 */
-		if (string_is(p, type, "inuse_objects"))
-			p->objects_at = n;
-		else if (string_is(p, type, "inuse_space"))
-			p->bytes_at = n;
-		n++;
+	p->objects_at = p->bytes_at = UINT32_MAX;
+	for (uint32_t i = 0; i < p->read.n_types; i++) {
+		if (gd_pprof_read_is(&p->read, p->read.types[i].type, "inuse_objects"))
+			p->objects_at = i;
+		else if (gd_pprof_read_is(&p->read, p->read.types[i].type, "inuse_space"))
+			p->bytes_at = i;
 	}
-	if (p->bytes_at == SIZE_MAX)
-		return gd_fail(err, -EBADMSG, "heap.pb.gz: has no inuse_space");
+	if (p->bytes_at == UINT32_MAX)
+		return gd_fail(err, -EBADMSG, "%s: has no inuse_space", p->read.what);
 	return 0;
 }
 
 /* --- samples ------------------------------------------------------------------------------- */
 
 /* The lines of a location, innermost first; true when one is the program's own. */
-static bool look_at(const struct profile *p, uint64_t location, struct entry *site)
+static bool look_at(const struct profile *p, uint32_t location, struct entry *site)
 {
-	struct gd_protobuf_field field;
-	struct gd_protobuf_field inner;
-	if (location >= p->n_locations)
-		return false;
-	struct gd_bytes message = p->locations[location];
-	while (gd_protobuf_next(&message, &field)) {
-		uint64_t function = 0;
-		int64_t line = 0;
-		if (field.number != 4)
-			continue;
-		while (gd_protobuf_next(&field.bytes, &inner)) {
-			if (inner.number == 1)
-				function = inner.value;
-			else if (inner.number == 2)
-				line = (int64_t)inner.value;
+	const struct gd_pprof_read_location *l = &p->read.locations[location];
+	for (uint32_t i = 0; i < l->n_lines; i++) {
+		const struct gd_pprof_read_line *line = &p->read.lines[l->first_line + i];
+		if (site->function == 0 || p->own[line->function]) {
+			site->function = line->function;
+			site->line = line->line;
 		}
-		if (function >= p->n_functions)
-			continue;
-		if (site->function == 0 || p->functions[function].own) {
-			site->function = function;
-			site->line = line;
-		}
-		if (p->functions[function].own)
+		if (p->own[line->function])
 			return true;
 	}
 	return false;
 }
 
-static struct entry take_sample(const struct profile *p, struct gd_bytes message)
+static struct entry site_of(const struct profile *p, const struct gd_pprof_read_sample *sample)
 {
-	struct gd_protobuf_field field;
-	struct entry site = { 0 };
-	bool found = false;
-	size_t n = 0;
-	while (gd_protobuf_next(&message, &field)) {
-		uint64_t number;
-		bool single = false;
-		while ((field.number == 1 || field.number == 2) &&
-		       gd_protobuf_number(&field, &single, &number)) {
-			if (field.number == 1 && !found)
-				found = look_at(p, number, &site);
-			if (field.number != 2)
-				continue;
-			if (n == p->objects_at)
-				site.objects = (int64_t)number;
-			if (n == p->bytes_at)
-				site.bytes = (int64_t)number;
-			n++;
-		}
-	}
+	struct entry site = { .bytes = sample->values[p->bytes_at] };
+	if (p->objects_at != UINT32_MAX)
+		site.objects = sample->values[p->objects_at];
+	for (uint32_t i = 0; i < sample->n_locations; i++)
+		if (look_at(p, sample->locations[i], &site))
+			break;
 	return site;
 }
 
@@ -246,19 +116,19 @@ static int64_t plus(int64_t a, int64_t b)
 static int sum_up(const struct profile *p, struct entry **ret, size_t *ret_n,
                   struct gd_error *err)
 {
-	struct gd_bytes message = p->bytes;
-	struct gd_protobuf_field field;
+	struct gd_pprof_read_sample sample;
+	struct gd_bytes cursor = gd_pprof_read_samples(&p->read);
+	uint64_t bad = 0;
 	size_t n = 0;
-	while (gd_protobuf_next(&message, &field))
-		n += field.number == SAMPLE;
+	while (gd_pprof_read_next(&p->read, &cursor, &sample, &bad))
+		n++;
 	struct entry *list = calloc(n + 1, sizeof(*list));
 	if (list == NULL)
-		return gd_fail_errno(err, -ENOMEM, "heap.pb.gz");
-	message = p->bytes;
+		return gd_fail_errno(err, -ENOMEM, "%s", p->read.what);
+	cursor = gd_pprof_read_samples(&p->read);
 	n = 0;
-	while (gd_protobuf_next(&message, &field))
-		if (field.number == SAMPLE)
-			list[n++] = take_sample(p, field.bytes);
+	while (gd_pprof_read_next(&p->read, &cursor, &sample, &bad))
+		list[n++] = site_of(p, &sample);
 	qsort(list, n, sizeof(*list), by_site);
 	size_t kept = 0;
 	for (size_t i = 0; i < n; i++) {
@@ -275,12 +145,12 @@ static int sum_up(const struct profile *p, struct entry **ret, size_t *ret_n,
 	return 0;
 }
 
-static const char *keep(struct gd_words *words, const struct profile *p, uint64_t string)
+static const char *keep(struct gd_words *words, const struct profile *p, uint32_t string)
 {
+	const struct gd_pprof_text *text = &p->read.strings[string];
 	const char *kept = NULL;
-	if (string < p->n_strings && p->strings[string].n > 0)
-		kept = gd_words_keep(words, (const char *)p->strings[string].at,
-		                     p->strings[string].n < 4096 ? p->strings[string].n : 4096);
+	if (text->n > 0)
+		kept = gd_words_keep(words, text->at, text->n < 4096 ? text->n : 4096);
 	return kept != NULL ? kept : "";
 }
 
@@ -289,10 +159,11 @@ static int fill(const struct profile *p, const struct entry *entries, size_t n,
 {
 	heap->list = calloc(n + 1, sizeof(*heap->list));
 	if (heap->list == NULL)
-		return gd_fail_errno(err, -ENOMEM, "heap.pb.gz");
+		return gd_fail_errno(err, -ENOMEM, "%s", p->read.what);
 	int r = gd_words_create(WORDS_MAX, &heap->words, err);
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		const struct function *f = &p->functions[entries[i].function];
+		const struct gd_pprof_read_function *f =
+			&p->read.functions[entries[i].function];
 		heap->list[heap->n++] = (struct gd_heap_site){
 			.frame = { .function = keep(heap->words, p, f->name),
 			           .file = keep(heap->words, p, f->file),
@@ -308,15 +179,15 @@ static int fill(const struct profile *p, const struct entry *entries, size_t n,
 
 int gd_heap_parse(const void *bytes, size_t n, struct gd_heap *ret, struct gd_error *err)
 {
-	GD_CLEANUP(end_profile) struct profile p = { .bytes = gd_bytes_of(bytes, n) };
+	GD_CLEANUP(end_profile) struct profile p = { 0 };
 	GD_CLEANUP(gd_heap_deinit) struct gd_heap heap = { 0 };
 	GD_FREE struct entry *entries = NULL;
 	size_t n_entries = 0;
-	int r = measure(&p, err);
-	if (r < 0)
-		return r;
-	fill_tables(&p);
-	r = find_values(&p, err);
+	int r = gd_pprof_read_init(&p.read, "heap.pb.gz", bytes, n, err);
+	if (r == 0)
+		r = find_own(&p, err);
+	if (r == 0)
+		r = find_values(&p, err);
 	if (r == 0)
 		r = sum_up(&p, &entries, &n_entries, err);
 	if (r == 0)
@@ -335,40 +206,11 @@ void gd_heap_deinit(struct gd_heap *heap)
 	*heap = (struct gd_heap){ 0 };
 }
 
-/* --- gzip ---------------------------------------------------------------------------------- */
-
-static int gunzip(struct gd_buf *packed, struct gd_buf *out, struct gd_error *err)
-{
-	z_stream z = { .next_in = (Bytef *)packed->data, .avail_in = (uInt)packed->len };
-	if (inflateInit2(&z, 16 + MAX_WBITS) != Z_OK) /* 16: with a gzip header */
-		return gd_fail_errno(err, -ENOMEM, "heap.pb.gz");
-	int r = 0;
-	int state = Z_OK;
-	while (r == 0 && state == Z_OK) {
-		enum { PIECE = 64 * 1024 };
-		char *to = gd_buf_reserve(out, PIECE);
-		if (to == NULL) {
-			r = gd_buf_check(out, "heap.pb.gz", err);
-			break;
-		}
-		z.next_out = (Bytef *)to;
-		z.avail_out = PIECE;
-		state = inflate(&z, Z_NO_FLUSH);
-		out->len += PIECE - z.avail_out;
-	}
-	(void)inflateEnd(&z);
-	if (r == 0 && state != Z_STREAM_END)
-		r = gd_fail(err, -EBADMSG, "heap.pb.gz: damaged gzip");
-	return r;
-}
-
 int gd_heap_read(const struct gd_reader *reader, struct gd_heap *ret, struct gd_error *err)
 {
-	GD_BUF struct gd_buf packed = GD_BUF_INIT(PACKED_MAX);
-	GD_BUF struct gd_buf profile = GD_BUF_INIT(PROFILE_MAX);
+	GD_BUF struct gd_buf profile = GD_BUF_INIT(GD_PPROF_READ_BYTES);
 	char name[208];
-	int r = gd_reader_load(reader, gd_instant_name(reader, "heap.pb.gz", name), &packed, err);
-	if (r == 0)
-		r = gunzip(&packed, &profile, err);
+	int r = gd_pprof_read_unpack(reader, gd_instant_name(reader, "heap.pb.gz", name), &profile,
+	                             err);
 	return r < 0 ? r : gd_heap_parse(profile.data, profile.len, ret, err);
 }

@@ -3,37 +3,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "report/heap.h"
-
-/* --- a profile by hand: proto/profile.proto of google/pprof ------------------------------------- */
-
-static void put_varint(struct gd_buf *out, uint64_t value)
-{
-	for (; value >= 0x80; value >>= 7)
-		gd_buf_putc(out, (char)(value | 0x80));
-	gd_buf_putc(out, (char)value);
-}
-
-static void put_number(struct gd_buf *out, unsigned field, uint64_t value)
-{
-	put_varint(out, field << 3);
-	put_varint(out, value);
-}
-
-static void put_bytes(struct gd_buf *out, unsigned field, const void *bytes, size_t n)
-{
-	put_varint(out, field << 3 | 2);
-	put_varint(out, n);
-	gd_buf_append(out, bytes, n);
-}
-
-static void put_message(struct gd_buf *out, unsigned field, struct gd_buf *message)
-{
-	put_bytes(out, field, message->data, message->len);
-	gd_buf_reset(message);
-}
+#include "tests/profiles.h"
 
 enum { EMPTY, OBJECTS, SPACE, COUNT, BYTES, MAIN_LEAK, STORE_PUT, MAKE_SLICE, LEAK_GO, STORE_GO };
 static const char *const strings[] = { "", "inuse_objects", "inuse_space", "count", "bytes",
@@ -46,22 +18,22 @@ static void put_sample(struct gd_buf *out, struct gd_buf *message, const uint64_
 	GD_BUF struct gd_buf list = GD_BUF_INIT(4096);
 	for (size_t i = 0; i < n; i++) {
 		if (packed)
-			put_varint(&list, locations[i]);
+			profile_put_varint(&list, locations[i]);
 		else
-			put_number(message, 1, locations[i]);
+			profile_put_number(message, 1, locations[i]);
 	}
 	if (packed)
-		put_message(message, 1, &list);
+		profile_put_message(message, 1, &list);
 	uint64_t values[4] = { 9, 9999999, objects, bytes };
 	for (size_t i = 0; i < 4; i++) {
 		if (packed)
-			put_varint(&list, values[i]);
+			profile_put_varint(&list, values[i]);
 		else
-			put_number(message, 2, values[i]);
+			profile_put_number(message, 2, values[i]);
 	}
 	if (packed)
-		put_message(message, 2, &list);
-	put_message(out, 2, message);
+		profile_put_message(message, 2, &list);
+	profile_put_message(out, 2, message);
 }
 
 static struct gd_buf make_profile(void)
@@ -72,9 +44,9 @@ static struct gd_buf make_profile(void)
 	static const uint64_t types[4] = { COUNT, BYTES, OBJECTS, SPACE };
 	static const uint64_t names[4] = { 0, MAIN_LEAK, STORE_PUT, MAKE_SLICE };
 	for (int i = 0; i < 4; i++) {
-		put_number(&message, 1, types[i]);
-		put_number(&message, 2, BYTES);
-		put_message(&out, 1, &message);
+		profile_put_number(&message, 1, types[i]);
+		profile_put_number(&message, 2, BYTES);
+		profile_put_message(&out, 1, &message);
 	}
 	/* makeslice <- leak:12; makeslice <- leak:12 <- Put; Put:7 with leak:20 inlined into it */
 	put_sample(&out, &message, (const uint64_t[]){ 3, 1 }, 2, 10, 1000, true);
@@ -82,28 +54,28 @@ static struct gd_buf make_profile(void)
 	put_sample(&out, &message, (const uint64_t[]){ 4 }, 1, 1, 4000, true);
 	put_sample(&out, &message, (const uint64_t[]){ 3 }, 1, 1, 16, true);
 	for (uint64_t id = 1; id <= 3; id++) {
-		put_number(&line, 1, id);
-		put_number(&line, 2, id == 1 ? 12 : 7);
-		put_number(&message, 1, id);
-		put_message(&message, 4, &line);
-		put_message(&out, 4, &message);
+		profile_put_number(&line, 1, id);
+		profile_put_number(&line, 2, id == 1 ? 12 : 7);
+		profile_put_number(&message, 1, id);
+		profile_put_message(&message, 4, &line);
+		profile_put_message(&out, 4, &message);
 	}
-	put_number(&message, 1, 4);
-	put_number(&line, 1, 1);
-	put_number(&line, 2, 20);
-	put_message(&message, 4, &line);
-	put_number(&line, 1, 2);
-	put_number(&line, 2, 7);
-	put_message(&message, 4, &line);
-	put_message(&out, 4, &message);
+	profile_put_number(&message, 1, 4);
+	profile_put_number(&line, 1, 1);
+	profile_put_number(&line, 2, 20);
+	profile_put_message(&message, 4, &line);
+	profile_put_number(&line, 1, 2);
+	profile_put_number(&line, 2, 7);
+	profile_put_message(&message, 4, &line);
+	profile_put_message(&out, 4, &message);
 	for (uint64_t id = 1; id <= 3; id++) {
-		put_number(&message, 1, id);
-		put_number(&message, 2, names[id]);
-		put_number(&message, 4, id == 2 ? STORE_GO : LEAK_GO);
-		put_message(&out, 5, &message);
+		profile_put_number(&message, 1, id);
+		profile_put_number(&message, 2, names[id]);
+		profile_put_number(&message, 4, id == 2 ? STORE_GO : LEAK_GO);
+		profile_put_message(&out, 5, &message);
 	}
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
-		put_bytes(&out, 6, strings[i], strlen(strings[i]));
+		profile_put_bytes(&out, 6, strings[i], strlen(strings[i]));
 	return out;
 }
 
