@@ -573,6 +573,7 @@ integration := \
 	tests/integration/core_truth.sh \
 	tests/integration/demo.sh \
 	tests/integration/demo_alert.sh \
+	tests/integration/flame.sh \
 	tests/integration/install.sh \
 	tests/integration/kill.sh \
 	tests/integration/soak.sh \
@@ -668,7 +669,7 @@ examples := \
 	policies/examples/policy.yaml \
 	policies/examples/web-service.yaml
 
-pages := docs/godiag.1 docs/godiag-capture.1 docs/godiag-upload.8 docs/godiag-policy.5 docs/godiag-hook.8 docs/godiagd.8
+pages := docs/godiag.1 docs/godiag-capture.1 docs/godiag-report.1 docs/godiag-upload.8 docs/godiag-policy.5 docs/godiag-hook.8 docs/godiagd.8
 
 # ---- where things go -----------------------------------------------------------------------------
 

@@ -67,7 +67,8 @@ static int write_stacks(const struct gd_reader *reader, const struct request *q,
 	if (q->format == FOLDED)
 		return gd_flame_folded(&flame, type, out, err);
 	char title[160];
-	(void)snprintf(title, sizeof(title), "%s %d %s", reader->snapshot.comm,
+	const char *comm = reader->snapshot.comm;
+	(void)snprintf(title, sizeof(title), "%s %d %s", comm != NULL ? comm : "",
 	               reader->snapshot.pid, artifact);
 	return gd_flame_speedscope(&flame, type, title, out, err);
 }

@@ -15,7 +15,7 @@
 
   const state = { profile: 0, type: 0, byClass: false, group: "", thread: -1, goroutine: -1, hidden: new Set(),
     colour: "class", inverted: false, search: "", zoom: 0, focus: -1, side: false, theme: "", sort: "self" };
-  let tree = null, found = null, kinds = null, drawn = [], range = [0, 1], hover = -1, timer = 0;
+  let tree = null, found = null, kinds = null, drawn = [], range = [0, 1], hover = -1, about = -1, timer = 0;
 
   /* ---- words ------------------------------------------------------------------------------ */
 
@@ -52,9 +52,10 @@
   /* Hue, saturation, lightness; text on them is dark in both themes. */
   const CLASS = { "user": [28, 86, 66], "malloc": [47, 84, 63], "gc background": [128, 33, 62], "gc assist": [338, 68, 70],
     "sweep": [172, 36, 64], "scheduler": [213, 64, 71], "stack growth": [266, 52, 77], "kernel": [214, 16, 70],
-    "unknown": [40, 8, 72] };
+    "unknown": [40, 8, 72], "lost": [36, 12, 76] };
   const STATE = { "blocked": [8, 72, 70], "preempted": [47, 84, 63], "runnable": [88, 40, 63], "run queue": [88, 40, 63],
-    "waiting": [8, 72, 70], "sleeping": [213, 50, 74], "parked": [214, 14, 74], "unknown": [40, 8, 72] };
+    "waiting": [8, 72, 70], "sleeping": [213, 50, 74], "parked": [214, 14, 74], "unknown": [40, 8, 72],
+    "lost": [36, 12, 76] };
   const SPARE = [[190, 48, 65], [300, 34, 74], [70, 48, 62], [20, 38, 68], [240, 45, 78], [150, 36, 64]];
   const KERNEL_TONE = [214, 16, 70], GROUP_TONE = [40, 10, 80];
 
@@ -242,7 +243,7 @@
   function build() {
     const p = profile();
     found = kinds = null;
-    hover = -1;
+    hover = about = -1;
     $("empty").hidden = true;
     if (p.error !== undefined) {
       tree = null;
@@ -258,7 +259,7 @@
       (state.colour === "package" || !state.hidden.has(column[row]));
     tree = new Tree(p, { type: state.type, groups, inverted: state.inverted, shows });
     if (state.colour !== "package")
-      kinds = tree.dominant(column, state.colour === "state" ? p.states.length : p.classes.length);
+      kinds = tree.dominant(column, (state.colour === "state" ? p.stateNames : p.classNames).length);
     if (tree.total[0] <= 0) {
       $("empty").textContent = "Nothing to see: no samples of that kind.";
       $("empty").hidden = false;
@@ -314,7 +315,7 @@
     if (y < graph.scrollTop || y > graph.scrollTop + graph.clientHeight - 2 * ROW) graph.scrollTop = Math.max(0, y - 3 * ROW);
     search();
     fillSide();
-    say(i);
+    say(i, true);
     remember();
     step();
   }
@@ -363,7 +364,9 @@
     return file + (line ? ":" + line : "");
   }
 
-  function say(i) {
+  /* Loud: to screen readers too, which a mouse that passes by should not be. */
+  function say(i, loud) {
+    $("say").setAttribute("aria-live", loud ? "polite" : "off");
     if (!tree || i < 0) { $("say").textContent = ""; return; }
     const marks = tree.marks[i];
     $("say").textContent = `${tree.label(i)}  ${amount(tree.total[i], unit())}  ${share(tree.total[i], tree.total[0])}` +
@@ -391,9 +394,18 @@
   }
 
   function tooltip(i, event) {
-    const tip = $("tip"), p = profile();
+    const tip = $("tip");
     if (i < 0) { tip.hidden = true; return; }
-    const marks = tree.marks[i], title = element("h3", { textContent: tree.label(i) });
+    if (tip.hidden || about !== i) describe(i, tip);
+    about = i;
+    tip.hidden = false;
+    const w = tip.offsetWidth, h = tip.offsetHeight;
+    tip.style.left = Math.max(4, Math.min(event.clientX + 14, innerWidth - w - 8)) + "px";
+    tip.style.top = (event.clientY + 18 + h < innerHeight ? event.clientY + 18 : Math.max(4, event.clientY - h - 12)) + "px";
+  }
+
+  function describe(i, tip) {
+    const p = profile(), marks = tree.marks[i], title = element("h3", { textContent: tree.label(i) });
     for (const [bit, word] of [[INLINED, "inlined"], [KERNEL, "kernel"], [LOST, "samples that were lost"], [UNKNOWN, "no symbol"]])
       if (marks & bit) title.append(element("span", { className: "tag", textContent: word }));
     const lines = tree.name[i] < 0 ? [] : tree.lines(i);
@@ -405,13 +417,9 @@
       element("span", { textContent: of }));
     const inZoom = state.zoom !== 0 && holds(state.zoom, i) ? ` · ${share(tree.total[i], tree.total[state.zoom])} of what is zoomed` : "";
     add("total", tree.total[i], share(tree.total[i], tree.total[0]) + inZoom);
-    add("self", tree.self[i], share(tree.self[i], tree.total[0]));
+    if (!state.inverted) add("self", tree.self[i], share(tree.self[i], tree.total[0]));
     tip.replaceChildren(title, ...places, sums, ...mixBar(i), ...whoLine(i, p.rowThread, p.threadNames, "thread", "threads"),
       ...whoLine(i, p.rowGoroutine, p.goroutineNames, "goroutine", "goroutines"));
-    tip.hidden = false;
-    const w = tip.offsetWidth, h = tip.offsetHeight;
-    tip.style.left = Math.max(4, Math.min(event.clientX + 14, innerWidth - w - 8)) + "px";
-    tip.style.top = (event.clientY + 18 + h < innerHeight ? event.clientY + 18 : Math.max(4, event.clientY - h - 12)) + "px";
   }
 
   function focus(i) {
@@ -421,7 +429,7 @@
     const y = TOP + tree.depth[i] * ROW;
     if (y < graph.scrollTop + ROW) graph.scrollTop = Math.max(0, y - 2 * ROW);
     if (y > graph.scrollTop + graph.clientHeight - 2 * ROW) graph.scrollTop = y - graph.clientHeight + 3 * ROW;
-    say(i);
+    say(i, true);
     redraw();
   }
 
@@ -454,6 +462,13 @@
     return list;
   }
 
+  function colours(p) {
+    const list = [["package", "package"]];
+    if (some(p.states, 1)) list.unshift(["state", "state"]);
+    if (some(p.classes, 1)) list.unshift(["class", "class"]);
+    return list;
+  }
+
   function fillBar() {
     const p = profile();
     $("bar").hidden = $("colours").hidden = p.error !== undefined;
@@ -474,10 +489,7 @@
     $("group").replaceChildren(...groupings(p).map(([v, t]) => option(v, t, v === state.group)));
     fillFilter("thread", "thread-field", p.rowThread, p.threadNames, state.thread);
     fillFilter("goroutine", "goroutine-field", p.rowGoroutine, p.goroutineNames, state.goroutine);
-    const colours = [["package", "package"]];
-    if (some(p.states, 1)) colours.unshift(["state", "state"]);
-    if (some(p.classes, 1)) colours.unshift(["class", "class"]);
-    $("colour").replaceChildren(...colours.map(([v, t]) => option(v, t, v === state.colour)));
+    $("colour").replaceChildren(...colours(p).map(([v, t]) => option(v, t, v === state.colour)));
     if ($("search").value !== state.search) $("search").value = state.search;
   }
 
@@ -487,10 +499,9 @@
     if (!tree) return;
     if (state.colour === "package") {
       const sums = new Map();
-      for (let i = 1; i < tree.length; i++) {
-        if (tree.self[i] <= 0) continue;
-        const pkg = tree.marks[i] & KERNEL ? "kernel" : packageOf(tree.label(i)) || "other";
-        sums.set(pkg, (sums.get(pkg) ?? 0) + tree.self[i]);
+      for (const f of tree.functions(0)) {
+        const pkg = f.marks & KERNEL ? "kernel" : packageOf(p.texts[f.name]) || "other";
+        if (f.self > 0) sums.set(pkg, (sums.get(pkg) ?? 0) + f.self);
       }
       for (const [pkg, v] of [...sums].sort((a, b) => b[1] - a[1]).slice(0, 10)) {
         const chip = element("span", { className: "chip", title: "self" }, element("i"), pkg, element("small", { textContent: share(v, tree.total[0]) }));
@@ -551,17 +562,14 @@
     const type = p.types.findIndex(([, u]) => u === "count"), types = p.types.length;
     if (type < 0 || !p.types.some(([t]) => t === "cpu" || t === "offcpu" || t === "samples")) return null;
     let lost = 0, all = 0;
-    for (let row = 0; row < p.rowNode.length; row++) {
-      const v = p.values[row * types + type], node = p.rowNode[row];
-      all += v;
-      if (node && p.frameMarks[p.nodeFrame[node]] & LOST) lost += v;
-    }
+    for (let v = type; v < p.values.length; v += types) all += p.values[v];
+    for (const row of p.lostRows ?? []) lost += p.values[row * types + type];
     return [lost, all];
   }
 
   function fillHead() {
     const c = data.capture, p = profile(), lost = p.error === undefined ? lostOf(p) : null;
-    const facts = [`pid ${c.pid}`, c.host, c.go].filter(Boolean);
+    const facts = [c.pid ? `pid ${c.pid}` : "", c.host, c.go].filter(Boolean);
     $("facts").replaceChildren(...facts.map((t) => element("span", { textContent: t, title: t === c.go ? c.exe ?? "" : "" })));
     const when = [c.started ? c.started.replace("T", " ").replace(/\.\d+Z$/, " UTC") : "",
       p.duration_ns > 0 ? `${scaled(p.duration_ns, TIME)} window` : "",
@@ -575,6 +583,7 @@
     if (c.complaint) notes.push(`The archive is damaged: ${c.complaint}`);
     if (p.why) notes.push(`${p.artifact} is ${p.grade}: ${p.why}`);
     if (p.bad) notes.push(`${plain.format(p.bad)} samples made no sense and are left out.`);
+    if (tree?.full) notes.push(`This view has more than ${plain.format(BOXES_MAX)} boxes: what is deeper counts as its callers' own. Filter, or group by less.`);
     if (p.cut) notes.push(`${plain.format(p.cut)} stacks were too deep: their outermost frames are missing ([cut]).`);
     const plainNotes = p.derived ? ["The profile has no classes of its own; they are derived from the functions on its stacks."] : [];
     $("notes").replaceChildren(...notes.map((t) => element("div", { textContent: t })),
@@ -598,8 +607,8 @@
       $("tabs").append(element("button", { type: "button", disabled: true, textContent: titleOf(a), title: `${a.grade}: ${a.why}` }));
   }
 
-  /* Everything that is about one profile's tables starts afresh. */
-  function choose(k, type) {
+  /* Everything that is about one profile's tables starts afresh; `more` is set before it is built. */
+  function choose(k, type, more) {
     const p = data.profiles[k];
     Object.assign(state, { profile: k, type: type ?? (p.error === undefined ? p.default : 0), thread: -1, goroutine: -1,
       hidden: new Set(), zoom: 0, focus: -1 });
@@ -611,6 +620,7 @@
       if (!groupings(p).some(([g]) => g === state.group)) state.group = "";
     }
     graph.scrollTop = 0;
+    if (more) more();
     rebuild(false);
   }
 
@@ -651,13 +661,13 @@
     document.documentElement.dataset.theme = state.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
     const type = p.error === undefined ? p.types.findIndex(([t]) => t === q.get("type")) : -1;
     const zoomed = q.getAll("zoom");
-    choose(k, type < 0 ? undefined : type);
-    if (p.error !== undefined) return;
-    state.thread = p.threadNames.indexOf(q.get("thread"));
-    state.goroutine = p.goroutineNames.indexOf(q.get("goroutine"));
-    if ([...$("colour").options].some((o) => o.value === q.get("colour"))) state.colour = q.get("colour");
-    rebuild(false);
-    if (zoomed.length) zoom(boxOf(zoomed), true);
+    choose(k, type < 0 ? undefined : type, () => {
+      if (p.error !== undefined) return;
+      state.thread = p.threadNames.indexOf(q.get("thread"));
+      state.goroutine = p.goroutineNames.indexOf(q.get("goroutine"));
+      if (colours(p).some(([c]) => c === q.get("colour"))) state.colour = q.get("colour");
+    });
+    if (tree && zoomed.length) zoom(boxOf(zoomed), true);
   }
 
   /* ---- hands ------------------------------------------------------------------------------ */
@@ -752,11 +762,13 @@
     $("theme").onclick = () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
     for (const by of ["self", "total"]) $("sort-" + by).onclick = () => { state.sort = by; fillSide(); };
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => state.theme || theme(""));
+    addEventListener("beforeprint", () => { graph.style.height = $("room").style.height; draw(); });
+    addEventListener("afterprint", () => { graph.style.height = ""; draw(); });
     new ResizeObserver(() => { canvas.style.marginBottom = -graph.clientHeight + "px"; draw(); }).observe(graph);
   }
 
   $("service").textContent = data.capture.service || "unknown process";
-  document.title = `${data.capture.service || "profile"} ${data.capture.pid}: flame graph`;
+  document.title = `${data.capture.service || "unknown process"} ${data.capture.pid || ""}: flame graph`;
   $("made").textContent = `${data.capture.id}  ·  godiag ${data.godiag}`;
   $("made").title = data.capture.digest;
   fillTabs();

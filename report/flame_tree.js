@@ -5,6 +5,7 @@
  */
 
 const INLINED = 1, KERNEL = 2, LOST = 4, UNKNOWN = 8;
+const BOXES_MAX = 2000000; /* of one view: what would be deeper is its caller's own */
 
 /* A profile's tables in the form they are used in; done when it is looked at first. */
 function openProfile(p) {
@@ -37,8 +38,23 @@ function openProfile(p) {
   for (let i = 0; i < p.goroutines.length; i += 2)
     p.goroutineNames.push(i === 0 ? "none" : text(p.goroutines[i + 1]) || "goroutine " + p.goroutines[i]);
   openLabels(p, text);
+  openLost(p);
+  p.frames = p.nodes = p.rows = null; /* the columns have it all */
   p.opened = true;
   return p;
+}
+
+/* What was lost is a class and a state of its own, else it would be of unknown ones. */
+function openLost(p) {
+  const has = (row) => p.rowNode[row] !== 0 && p.frameMarks[p.nodeFrame[p.rowNode[row]]] & LOST;
+  const lost = [...p.rowNode.keys()].filter(has);
+  if (lost.length === 0) return;
+  for (const [names, column] of [[p.classNames, p.rowClass], [p.stateNames, p.rowState]])
+    if (names.length > 1) {
+      for (const row of lost) column[row] = names.length;
+      names.push("lost");
+    }
+  p.lostRows = lost;
 }
 
 /* Each set of labels as {key: value}. */
@@ -81,7 +97,9 @@ class Tree {
     this.self = [0];
     this.below = new Map(); /* parent and name -> box */
     this.groups = new Map();
-    this.reached = new Map(); /* group -> node -> box + 1 */
+    /* Node -> box + 1, or group and node where there are groups. */
+    this.reached = view.groups.length ? new Map() : new Int32Array(p.nodeParent.length);
+    this.full = false;
     this.addRows();
     this.addUp();
     this.layOut();
@@ -112,21 +130,23 @@ class Tree {
     const p = this.p, name = p.frameName[frame], marks = p.frameMarks[frame];
     const key = (parent * p.texts.length + name) * 16 + marks;
     let i = this.below.get(key);
+    if (i === undefined && this.length >= BOXES_MAX) {
+      this.full = true;
+      return parent;
+    }
     if (i === undefined) this.below.set(key, i = this.add(parent, name, "", marks));
     return i;
   }
 
   upright(root, node) {
-    const p = this.p;
-    let reached = this.reached.get(root);
-    if (!reached) this.reached.set(root, reached = new Int32Array(p.nodeParent.length));
-    const path = [];
-    for (; node !== 0 && reached[node] === 0; node = p.nodeParent[node]) path.push(node);
-    let box = node === 0 ? root : reached[node] - 1;
+    const p = this.p, reached = this.reached, path = [], first = root * p.nodeParent.length;
+    const known = reached instanceof Map ? (n) => reached.get(first + n) ?? 0 : (n) => reached[n];
+    for (; node !== 0 && known(node) === 0; node = p.nodeParent[node]) path.push(node);
+    let box = node === 0 ? root : known(node) - 1;
     while (path.length) {
       node = path.pop();
       box = this.frame(box, p.nodeFrame[node]);
-      reached[node] = box + 1;
+      if (reached instanceof Map) reached.set(first + node, box + 1); else reached[node] = box + 1;
     }
     return box;
   }
@@ -265,26 +285,23 @@ class Tree {
     return { hit, sum, boxes, functions: byName.size };
   }
 
-  /* Functions by self and total value within a box; recursion counts once. */
+  /*
+   * Functions by own and total value within a box, however the tree is turned; recursion counts once:
+   * [{ name, marks, self, total }, ...]
+   */
   functions(within) {
-    const sums = new Map(), open = new Map(), walk = [[within, false]];
-    while (walk.length) {
-      const [i, leaving] = walk.pop();
-      const name = this.name[i];
-      if (leaving) {
-        open.set(name, open.get(name) - 1);
-        continue;
+    const p = this.p, sums = new Map(), seen = new Int32Array(p.texts.length).fill(-1);
+    for (let row = 0; row < this.leaf.length; row++) {
+      if (!this.within(row, within)) continue;
+      const value = this.value(row), own = p.rowNode[row];
+      for (let node = own; node !== 0; node = p.nodeParent[node]) {
+        const frame = p.nodeFrame[node], name = p.frameName[frame];
+        let sum = sums.get(name);
+        if (sum === undefined) sums.set(name, sum = { name, marks: p.frameMarks[frame], self: 0, total: 0 });
+        if (node === own) sum.self += value;
+        if (seen[name] !== row) sum.total += value;
+        seen[name] = row;
       }
-      if (name >= 0) {
-        const sum = sums.get(name) ?? { name, self: 0, total: 0, box: i };
-        const nested = open.get(name) ?? 0;
-        sum.self += this.self[i];
-        if (nested === 0) sum.total += this.total[i];
-        sums.set(name, sum);
-        open.set(name, nested + 1);
-        walk.push([i, true]);
-      }
-      for (const kid of this.kids[i]) walk.push([kid, false]);
     }
     return [...sums.values()];
   }
