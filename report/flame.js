@@ -762,6 +762,7 @@
     $("theme").onclick = () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
     for (const by of ["self", "total"]) $("sort-" + by).onclick = () => { state.sort = by; fillSide(); };
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => state.theme || theme(""));
+    addEventListener("hashchange", recall);
     addEventListener("beforeprint", () => { graph.style.height = $("room").style.height; draw(); });
     addEventListener("afterprint", () => { graph.style.height = ""; draw(); });
     new ResizeObserver(() => { canvas.style.marginBottom = -graph.clientHeight + "px"; draw(); }).observe(graph);

@@ -93,3 +93,9 @@ fi
 
 say "godiag show $archive"
 "$build/godiag" show "$archive"
+
+page=${archive%.tar}.html
+say "godiag report $archive -o $page"
+if "$build/godiag" report "$archive" -o "$page"; then
+	echo "open file://$(cd "$(dirname "$page")" && pwd)/${page##*/}"
+fi

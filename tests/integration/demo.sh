@@ -25,6 +25,7 @@ must_say 'blocked (chan send) in main.(\*shop).askWarehouse'
 must_say 'main.(\*shop).record'
 must_say 'the garbage collector takes [0-9]* %'
 must_say 'verified'
+must_say 'open file:.*checkout.*html'
 
 # The service ended with it.
 pid=$(sed -n 's/^go.* pid \([0-9]*\); letting.*/\1/p' "$dir/said")
