@@ -182,7 +182,8 @@
 
   function wholeLabel() {
     const t = profile().types[state.type];
-    return `all: ${amount(tree.total[0], t[1])}${t[1] === "count" ? " " + t[0] : " of " + t[0].replaceAll("_", " ")}`;
+    const counted = t[0].endsWith("s") || tree.total[0] === 1 ? t[0] : t[0] + "s";
+    return `all: ${amount(tree.total[0], t[1])}${t[1] === "count" ? " " + counted.replaceAll("_", " ") : " of " + t[0].replaceAll("_", " ")}`;
   }
 
   function holds(outer, inner) { return tree.order[outer] <= tree.order[inner] && tree.order[inner] <= tree.last[outer]; }
@@ -498,14 +499,11 @@
     legend.replaceChildren();
     if (!tree) return;
     if (state.colour === "package") {
-      const sums = new Map();
-      for (const f of tree.functions(0)) {
-        const pkg = f.marks & KERNEL ? "kernel" : packageOf(p.texts[f.name]) || "other";
-        if (f.self > 0) sums.set(pkg, (sums.get(pkg) ?? 0) + f.self);
-      }
-      for (const [pkg, v] of [...sums].sort((a, b) => b[1] - a[1]).slice(0, 10)) {
-        const chip = element("span", { className: "chip", title: "self" }, element("i"), pkg, element("small", { textContent: share(v, tree.total[0]) }));
-        chip.style.setProperty("--c", flat(pkg === "kernel" ? KERNEL_TONE : packageTone(pkg === "other" ? "" : pkg)));
+      const pkg = (frame) => p.frameMarks[frame] & KERNEL ? "kernel" : packageOf(p.texts[p.frameName[frame]] ?? "");
+      for (const { key, total } of tree.sums(0, pkg).sort((a, b) => b.total - a.total).slice(0, 10)) {
+        const chip = element("span", { className: "chip", title: "occurs on the stacks of so much" }, element("i"), key || "other",
+          element("small", { textContent: share(total, tree.total[0]) }));
+        chip.style.setProperty("--c", flat(key === "kernel" ? KERNEL_TONE : packageTone(key)));
         legend.append(chip);
       }
       return;
@@ -539,10 +537,10 @@
     $("sort-self").setAttribute("aria-pressed", state.sort === "self");
     $("sort-total").setAttribute("aria-pressed", state.sort === "total");
     if ($("side").hidden) return;
-    const list = tree.functions(state.zoom), whole = tree.total[state.zoom], p = profile();
+    const p = profile(), whole = tree.total[state.zoom], list = tree.sums(state.zoom, (frame) => p.frameName[frame]);
     list.sort((a, b) => b[state.sort] - a[state.sort] || b.total - a.total);
     $("functions").replaceChildren(...list.slice(0, 200).map((f) => {
-      const name = p.texts[f.name] || "(no name)", row = element("tr", { tabIndex: 0, title: name },
+      const name = p.texts[f.key] || "(no name)", row = element("tr", { tabIndex: 0, title: name },
         element("td", { textContent: share(f.self, whole), title: amount(f.self, unit()) }),
         element("td", { textContent: share(f.total, whole), title: amount(f.total, unit()) }),
         element("td", {}, element("bdi", { textContent: name })));

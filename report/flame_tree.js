@@ -286,21 +286,21 @@ class Tree {
   }
 
   /*
-   * Functions by own and total value within a box, however the tree is turned; recursion counts once:
-   * [{ name, marks, self, total }, ...]
+   * Own and total value by whatever `key` says of a frame, within a box, however the tree is turned;
+   * recursion counts once: [{ key, frame, self, total }, ...]
    */
-  functions(within) {
-    const p = this.p, sums = new Map(), seen = new Int32Array(p.texts.length).fill(-1);
+  sums(within, key) {
+    const p = this.p, sums = new Map();
     for (let row = 0; row < this.leaf.length; row++) {
       if (!this.within(row, within)) continue;
       const value = this.value(row), own = p.rowNode[row];
       for (let node = own; node !== 0; node = p.nodeParent[node]) {
-        const frame = p.nodeFrame[node], name = p.frameName[frame];
+        const frame = p.nodeFrame[node], name = key(frame);
         let sum = sums.get(name);
-        if (sum === undefined) sums.set(name, sum = { name, marks: p.frameMarks[frame], self: 0, total: 0 });
+        if (sum === undefined) sums.set(name, sum = { key: name, frame, self: 0, total: 0, row: -1 });
         if (node === own) sum.self += value;
-        if (seen[name] !== row) sum.total += value;
-        seen[name] = row;
+        if (sum.row !== row) sum.total += value;
+        sum.row = row;
       }
     }
     return [...sums.values()];

@@ -9,6 +9,7 @@
     press=SELECTOR    the mouse, on an element of the page
     type=TEXT         on the keyboard, where the focus is
     key=NAME          "/", "Escape", "ArrowDown", ...
+    media=print       as if printed; screen: no more
     shot=FILE.png     a picture
 
 Ends with the line "requests N errors N": what was asked of any network, what the console complained of.
@@ -156,6 +157,10 @@ def step(browser, url, what, value):
         browser.settle()
     elif what == "key":
         browser.key(value)
+    elif what == "media":
+        browser.call("Emulation.setEmulatedMedia", media=value)
+        browser.eval(f"dispatchEvent(new Event('{'before' if value == 'print' else 'after'}print'))")
+        browser.settle()
     elif what == "shot":
         with open(value, "wb") as file:
             file.write(base64.b64decode(browser.call("Page.captureScreenshot", format="png")["data"]))

@@ -162,7 +162,8 @@ static void search_zoom_and_reset_work(void **state)
 		"'key=/' 'type=/^ksys_|mallocgc$/' 'eval=document.querySelector(\"#matched\").textContent' "
 		"'key=Escape' "
 		/* a click zooms, the address bar knows, a reload comes back to it */
-		"'click=main.serve' 'eval=[godiag.view().zoom, Math.round(godiag.box(\"main.serve\").w)]' "
+		"'click=main.serve' 'eval=[godiag.view().zoom, Math.abs(godiag.box(\"main.serve\").w - "
+		"document.querySelector(\"#graph\").clientWidth + 28) < 1]' "
 		"'eval=godiag.box(\"[lost]\")' "
 		"'load=profile=cpu.pb.gz&zoom=main.run&zoom=main.serve' 'eval=godiag.view().zoom' "
 		"'key=Backspace' 'eval=godiag.view().zoom' 'key=0' 'eval=godiag.view().zoom' "
@@ -176,7 +177,7 @@ static void search_zoom_and_reset_work(void **state)
 	                      "\"70.0 % in 1 function\"\n\"main.serve\"\n\"\"\n"
 	                      "\"50.0 % in 1 function\"\n"
 	                      "\"32.0 % in 2 functions\"\n"
-	                      "[\"main.serve\", 1372]\nnull\n"
+	                      "[\"main.serve\", true]\nnull\n"
 	                      "\"main.serve\"\n\"main.run\"\n\"all\"\n"
 	                      "\"syscall.write\"\n\"syscall.write\"\n\"all\"\n"
 	                      "0\n\"20.0 % in 1 function\"\n"
