@@ -496,6 +496,7 @@ tests := \
 	tests/test_policies_replay.c \
 	tests/test_policies_sampling.c \
 	tests/test_report_flame.c \
+	tests/test_report_flame_faults.c \
 	tests/test_report_flame_page.c \
 	tests/test_report_groups.c \
 	tests/test_report_heap.c \
@@ -537,6 +538,7 @@ fault_tests := \
 	tests/test_collectors_goroutines_faults.c \
 	tests/test_policies_admission.c \
 	tests/test_policies_faults.c \
+	tests/test_report_flame_faults.c \
 	tests/test_uploader_spool_faults.c
 
 # What tests are linked with.

@@ -49,10 +49,16 @@ static void end_reading(struct reading **reading)
 
 void gd_flame_deinit(struct gd_flame *f)
 {
-	struct gd_tuples *tables[] = { &f->texts, &f->frames, &f->nodes, &f->classes, &f->threads,
-		                       &f->goroutines, &f->states, &f->labels, &f->sets, &f->rows };
-	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
-		gd_tuples_deinit(tables[i]);
+	gd_tuples_deinit(&f->texts);
+	gd_tuples_deinit(&f->frames);
+	gd_tuples_deinit(&f->nodes);
+	gd_tuples_deinit(&f->classes);
+	gd_tuples_deinit(&f->threads);
+	gd_tuples_deinit(&f->goroutines);
+	gd_tuples_deinit(&f->states);
+	gd_tuples_deinit(&f->labels);
+	gd_tuples_deinit(&f->sets);
+	gd_tuples_deinit(&f->rows);
 	gd_words_destroy(f->words);
 	free(f->values);
 	*f = (struct gd_flame){ 0 };
@@ -60,17 +66,22 @@ void gd_flame_deinit(struct gd_flame *f)
 
 const char *gd_flame_text(const struct gd_flame *f, uint64_t text)
 {
-	return text < f->texts.n ? (const char *)(uintptr_t)*gd_tuples_at(&f->texts, (uint32_t)text)
-	                         : "";
+	const char *word = "";
+	if (text < f->texts.n)
+		memcpy(&word, gd_tuples_at(&f->texts, (uint32_t)text), sizeof(word));
+	return word;
 }
 
 /* --- texts --------------------------------------------------------------------------------- */
 
 static uint32_t keep_text(struct gd_flame *f, const char *at, size_t n)
 {
+	errno = 0;
 	const char *word = gd_words_keep(f->words, at, n < TEXT_MAX ? n : TEXT_MAX);
-	/* Beyond the ceiling of words: unknown, as if it had no name. */
-	return word != NULL ? gd_tuples_keep(&f->texts, (uint64_t[]){ (uintptr_t)word }) : 0;
+	if (word != NULL)
+		return gd_tuples_keep(&f->texts, (uint64_t[]){ (uintptr_t)word });
+	f->texts.failed = errno == ENOMEM ? -ENOMEM : -E2BIG; /* no memory, or the words' ceiling */
+	return 0;
 }
 
 static uint32_t text_of(struct reading *r, uint32_t string)
@@ -118,7 +129,7 @@ static uint32_t bare_frame(struct reading *r, uint32_t location)
 {
 	const struct gd_pprof_read_location *l = &r->p.locations[location];
 	const struct gd_pprof_read_mapping *m = &r->p.mappings[l->mapping];
-	GD_BUF struct gd_buf name = GD_BUF_INIT(TEXT_MAX);
+	GD_BUF struct gd_buf name = GD_BUF_INIT(TEXT_MAX + 32);
 	uint32_t file = text_of(r, m->file);
 	const char *path = gd_flame_text(r->flame, file);
 	const char *slash = strrchr(path, '/');
@@ -130,6 +141,8 @@ static uint32_t bare_frame(struct reading *r, uint32_t location)
 	}
 	gd_text_put_hex(&name, address);
 	const char *text = gd_buf_str(&name);
+	if (name.failed != 0)
+		r->flame->texts.failed = name.failed;
 	uint32_t marks = GD_FLAME_UNKNOWN | (is_kernel(r, l, text) ? GD_FLAME_KERNEL : 0);
 	return keep_frame(r, keep_text(r->flame, text, strlen(text)), file, 0, marks);
 }
@@ -226,7 +239,7 @@ static int add_values(struct reading *r, uint32_t row, struct gd_error *err)
 {
 	struct gd_flame *f = r->flame;
 	if (f->rows.cap > r->cap_values) {
-		int64_t *values = reallocarray(f->values, f->rows.cap, f->n_types * sizeof(*values));
+		int64_t *values = realloc(f->values, (size_t)f->rows.cap * f->n_types * sizeof(*values));
 		if (values == NULL)
 			return gd_fail_errno(err, -ENOMEM, "%s", r->p.what);
 		memset(values + r->cap_values * f->n_types, 0,
@@ -349,39 +362,35 @@ static bool find_class(struct reading *r)
 	return false;
 }
 
-static int begin_reading(const char *artifact, const void *profile, size_t n,
-                         struct gd_flame *flame, struct reading **ret, struct gd_error *err)
+static int begin_reading(struct reading *r, const char *artifact, const void *profile, size_t n,
+                         struct gd_error *err)
 {
-	GD_CLEANUP(end_reading) struct reading *r = calloc(1, sizeof(*r));
-	if (r == NULL)
-		return gd_fail_errno(err, -ENOMEM, "%s", artifact);
 	int code = gd_pprof_read_init(&r->p, artifact, profile, n, err);
+	if (code == 0)
+		code = gd_words_create(WORDS_MAX, &r->flame->words, err);
 	if (code < 0)
 		return code;
-	r->flame = flame;
 	r->text_of = calloc(r->p.n_strings, sizeof(*r->text_of));
 	r->frame_of = calloc((size_t)r->p.n_lines + 1, sizeof(*r->frame_of));
 	r->bare_of = calloc(r->p.n_locations, sizeof(*r->bare_of));
 	if (r->text_of == NULL || r->frame_of == NULL || r->bare_of == NULL)
 		return gd_fail_errno(err, -ENOMEM, "%s", artifact);
-	*ret = gd_steal_ptr(&r);
-	return 0;
+	begin_tables(r->flame);
+	take_head(r);
+	r->has_class = find_class(r);
+	r->flame->classes_derived = !r->has_class && r->is_cpu;
+	return check_tables(r->flame, artifact, err); /* row 0 of each is there */
 }
 
 int gd_flame_parse(const char *artifact, const void *profile, size_t n, struct gd_flame *ret,
                    struct gd_error *err)
 {
 	GD_FLAME struct gd_flame flame = { 0 };
-	GD_CLEANUP(end_reading) struct reading *r = NULL;
-	int code = begin_reading(artifact, profile, n, &flame, &r, err);
-	if (code == 0)
-		code = gd_words_create(WORDS_MAX, &flame.words, err);
-	if (code < 0)
-		return code;
-	begin_tables(&flame);
-	take_head(r);
-	r->has_class = find_class(r);
-	flame.classes_derived = !r->has_class && r->is_cpu;
+	GD_CLEANUP(end_reading) struct reading *r = calloc(1, sizeof(*r));
+	if (r == NULL)
+		return gd_fail_errno(err, -ENOMEM, "%s", artifact);
+	r->flame = &flame;
+	int code = begin_reading(r, artifact, profile, n, err);
 	struct gd_bytes cursor = gd_pprof_read_samples(&r->p);
 	while (code == 0 && gd_pprof_read_next(&r->p, &cursor, &r->sample, &flame.bad))
 		code = take_sample(r, err);

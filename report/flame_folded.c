@@ -8,6 +8,7 @@
 #include "report/flame.h"
 
 #define LINE_MAX_BYTES (4U << 20)
+#define ALL_MAX_BYTES (UINT64_C(1) << 30) /* names of a hostile profile may be long and deep */
 
 /* Stacks whose functions have the same names, on whatever lines, are one. */
 struct folding {
@@ -95,8 +96,14 @@ static void put_line(struct folding *f, const uint64_t *line, int64_t value, str
 		GD_BUF struct gd_buf thread = GD_BUF_INIT(64U << 10);
 		gd_flame_put_thread(flame, (uint32_t)line[2], &thread);
 		const char *name = gd_buf_str(&thread);
-		for (; *name != '\0'; name++) /* escaped already */
-			gd_buf_putc(out, *name == ';' ? ':' : *name);
+		if (thread.failed != 0)
+			out->failed = thread.failed;
+		for (; *name != '\0'; name++) { /* escaped already */
+			if (*name == ';')
+				gd_buf_putc(out, ':');
+			else
+				gd_buf_putc(out, *name);
+		}
 		if (thread.len == 0)
 			gd_buf_puts(out, "[unknown]");
 		gd_buf_putc(out, ';');
@@ -119,6 +126,7 @@ int gd_flame_folded(const struct gd_flame *flame, uint32_t type, FILE *out, stru
 {
 	GD_CLEANUP(end_folding) struct folding f = { 0 };
 	GD_BUF struct gd_buf text = GD_BUF_INIT(LINE_MAX_BYTES);
+	uint64_t all = 0;
 	int r = begin_folding(&f, flame, err);
 	if (r < 0)
 		return r;
@@ -134,6 +142,9 @@ int gd_flame_folded(const struct gd_flame *flame, uint32_t type, FILE *out, stru
 		gd_buf_reset(&text);
 		put_line(&f, line, f.values[i], &text);
 		r = gd_buf_check(&text, "a folded stack", err);
+		all += text.len;
+		if (r == 0 && all > ALL_MAX_BYTES)
+			r = gd_fail(err, -E2BIG, "more than 1 GiB of folded stacks");
 		if (r == 0)
 			(void)fwrite(text.data, 1, text.len, out);
 	}

@@ -107,6 +107,8 @@ static void put_profile(const struct gd_flame *f, uint32_t type, const struct or
 	gd_flame_put_thread(f, rows->thread, &name);
 	if (name.len == 0)
 		gd_buf_puts(&name, f->types[type].type);
+	if (name.failed != 0)
+		json->out->failed = name.failed;
 	gd_json_object(json, NULL);
 	gd_json_string(json, "type", "sampled");
 	gd_json_string(json, "name", gd_buf_str(&name));

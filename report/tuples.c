@@ -38,7 +38,7 @@ static int grow(struct gd_tuples *t)
 	if (t->n >= t->max)
 		return -E2BIG;
 	uint32_t cap = t->cap > 0 ? 2 * t->cap : 64;
-	uint64_t *list = reallocarray(t->list, cap, t->width * sizeof(*list));
+	uint64_t *list = realloc(t->list, (size_t)cap * t->width * sizeof(*list));
 	if (list == NULL)
 		return -ENOMEM;
 	t->list = list;

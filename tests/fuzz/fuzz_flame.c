@@ -2,6 +2,7 @@
  * A foreign profile in all forms of the report but the page's frame: the tree, folded stacks and
  * speedscope's JSON.
  */
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,8 +43,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FILE *out = open_memstream(&text, &n);
 	if (out == NULL)
 		abort();
-	if (gd_flame_folded(&flame, flame.default_type, out, NULL) < 0 ||
-	    gd_flame_speedscope(&flame, gd_flame_type_in(&flame, "nanoseconds"), "fuzz", out, NULL) < 0)
+	int folded = gd_flame_folded(&flame, flame.default_type, out, NULL);
+	int speedscope = gd_flame_speedscope(&flame, gd_flame_type_in(&flame, "nanoseconds"), "fuzz",
+	                                     out, NULL);
+	/* Long names on deep stacks are too much, all else must be written. */
+	if ((folded < 0 && folded != -E2BIG) || (speedscope < 0 && speedscope != -E2BIG))
 		abort();
 	(void)fclose(out);
 	/* No name brings a NUL or a control character in. */
