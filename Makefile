@@ -52,6 +52,7 @@ target := \
 	target/memory_bytes.c \
 	target/memory_image.c \
 	target/memory_live.c \
+	target/perf_event.c \
 	target/stat.c \
 	target/target.c \
 	target/threads.c \
@@ -244,7 +245,12 @@ collectors := \
 	collectors/goroutines_profile.c \
 	collectors/heap.c \
 	collectors/known.c \
+	collectors/kernel_symbols.c \
 	collectors/locations.c \
+	collectors/perf_record.c \
+	collectors/perf_ring.c \
+	collectors/perf_sampler.c \
+	collectors/perf_stack.c \
 	collectors/pprof.c \
 	collectors/proc.c \
 	collectors/proc_cgroup.c \
@@ -258,7 +264,12 @@ collectors := \
 	collectors/proc_sockets.c \
 	collectors/proc_threads.c \
 	collectors/registers.c \
-	collectors/runtime.c
+	collectors/runtime.c \
+	collectors/samples.c \
+	collectors/samples_class.c \
+	collectors/samples_goroutine.c \
+	collectors/samples_places.c \
+	collectors/samples_profile.c
 
 agent := \
 	agent/agent.c \
@@ -267,6 +278,7 @@ agent := \
 	agent/capture.c \
 	agent/capture_image.c \
 	agent/capture_steps.c \
+	agent/capture_window.c \
 	agent/captures.c \
 	agent/compressor.c \
 	agent/compressor_process.c \
@@ -440,6 +452,8 @@ tests := \
 	tests/test_collectors_goroutines_faults.c \
 	tests/test_collectors_heap.c \
 	tests/test_collectors_known.c \
+	tests/test_collectors_perf_record.c \
+	tests/test_collectors_perf_sampler.c \
 	tests/test_collectors_pprof.c \
 	tests/test_collectors_proc.c \
 	tests/test_collectors_proc_cgroup.c \
@@ -447,6 +461,7 @@ tests := \
 	tests/test_collectors_proc_redact.c \
 	tests/test_collectors_registers.c \
 	tests/test_collectors_runtime.c \
+	tests/test_collectors_samples.c \
 	tests/test_freeze_facts.c \
 	tests/test_freeze_inject.c \
 	tests/test_freeze_kill.c \
@@ -592,7 +607,7 @@ c_victims := \
 	pages \
 	selfcheck \
 	uffd
-go_victims := states quiet churn symbols totals gocheck still
+go_victims := states quiet churn symbols totals gocheck still busy
 # The tests that look at Go victims; only they wait for the toolchains.
 go_tests := \
 	tests/test_agent_parser.c \
@@ -600,6 +615,7 @@ go_tests := \
 	tests/test_collectors_contention.c \
 	tests/test_collectors_heap.c \
 	tests/test_collectors_runtime.c \
+	tests/test_collectors_samples.c \
 	tests/test_freeze_facts.c \
 	tests/test_freeze_inject.c \
 	tests/test_freeze_kill.c \
@@ -637,11 +653,13 @@ fuzzers := \
 	hook_peer \
 	image \
 	journal \
+	kernel_symbols \
 	manifest \
 	maps \
 	pack \
 	packer \
 	pclntab \
+	perf_record \
 	policy \
 	proc_text \
 	profile \
@@ -895,6 +913,9 @@ $(out)/tests/truth_sigquit.ok: $(VICTIMS)/others.index
 
 # Series of samples, played to the engine and replayed.
 $(out)/tests/test_policies_engine $(out)/tests/test_policies_replay: $(out)/tests/series.o
+
+$(out)/tests/test_collectors_samples: $(go_harness:%.c=$(out)/%.o) $(out)/tests/kept.o \
+	$(out)/tests/pprof_lines.o
 
 # What collectors wrote, kept in memory.
 $(out)/tests/test_collectors_goroutines $(out)/tests/test_collectors_proc \

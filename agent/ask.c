@@ -18,6 +18,7 @@ struct question {
 		struct gd_request_path path;
 		struct gd_request_group group;
 		struct gd_request_perf perf;
+		struct gd_perf_wanted sampler;
 	};
 };
 
@@ -88,7 +89,7 @@ static bool is_same(const struct question *a, const struct question *b)
 		       strcmp(a->group.name, b->group.name) == 0 &&
 		       strcmp(a->group.relative, b->group.relative) == 0 &&
 		       strcmp(a->group.mount, b->group.mount) == 0;
-	return a->type != GD_REQUEST_PERF && strcmp(a->path.path, b->path.path) == 0;
+	return a->type != GD_REQUEST_PERF && a->type != GD_REQUEST_SAMPLER && strcmp(a->path.path, b->path.path) == 0;
 }
 
 static bool was_prepared(struct asking *a, const struct question *q, int *ret_fd)
@@ -258,6 +259,23 @@ static int ask_perf(struct gd_access *access, pid_t tid, int *ret_fd, struct gd_
 	return r;
 }
 
+static int ask_sampler(struct gd_access *access, const struct gd_perf_wanted *wanted,
+                       struct gd_perf_opened *ret, int *ret_fd, struct gd_error *err)
+{
+	struct asking *a = (struct asking *)access;
+	const struct question q = { .type = GD_REQUEST_SAMPLER, .n = sizeof(q.sampler),
+		                    .sampler = *wanted };
+	int fd = -1;
+	int r = ask(a, &q, &fd, err);
+	if (r == 0 && (fd < 0 || a->answer.head.n != sizeof(*ret)))
+		broker_is_gone();
+	if (r == 0) {
+		memcpy(ret, a->answer.bytes + sizeof(a->answer.head), sizeof(*ret));
+		*ret_fd = fd;
+	}
+	return r;
+}
+
 static void forget_prepared(struct asking *a)
 {
 	for (size_t i = 0; i < a->n_prepared; i++) {
@@ -382,6 +400,7 @@ static const struct gd_access_ops asking_ops = {
 	.list = ask_list,
 	.open_group = ask_group,
 	.open_perf = ask_perf,
+	.open_sampler = ask_sampler,
 	.prepare = prepare,
 	.close = close_asking,
 };
@@ -399,9 +418,10 @@ int gd_ask_create(int fd, volatile uint64_t *progress, struct gd_access **ret,
 	return 0;
 }
 
-void gd_ask_rebind(struct gd_access *access, int fd)
+void gd_ask_rebind(struct gd_access *access, int fd, volatile uint64_t *progress)
 {
 	struct asking *a = (struct asking *)access;
 	a->fd = fd;
+	a->progress = progress;
 	a->seq = 0;
 }

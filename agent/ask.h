@@ -14,8 +14,8 @@
 int gd_ask_create(int fd, volatile uint64_t *progress, struct gd_access **ret,
                   struct gd_error *err);
 
-/* A process forked from the asker asks through a socket of its own from here on. */
-void gd_ask_rebind(struct gd_access *access, int fd);
+/* A process forked from the asker asks through a socket of its own from here on, and counts there. */
+void gd_ask_rebind(struct gd_access *access, int fd, volatile uint64_t *progress);
 
 /* Tells the broker something that needs no answer (SUBJECT, RUNTIME, FORKED, DONE). */
 int gd_ask_tell(int fd, enum gd_request type, const void *body, size_t n, struct gd_error *err);

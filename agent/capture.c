@@ -2,8 +2,8 @@
  * The broker's half of one capture.
  *
  * The happy path: open target (and start its reader), open archive (and start the packer), read
- * runtime, collect, and when an image is wanted: freeze, collect again from it, pack the core; check
- * target, seal.  Nothing foreign is parsed here: what readers and packer say comes as checked structs.
+ * runtime, start the window of what samples, collect, and when an image is wanted: freeze, collect again
+ * from it, pack the core; end the window, check target, seal.  Nothing foreign is parsed here: what readers and packer say comes as checked structs.
  *
  * What goes wrong where, and what is left behind:
  *   open target   gone (exit 2) or not ours to read (3): nothing exists yet
@@ -42,9 +42,11 @@ enum state {
 	OPEN_TARGET,
 	OPEN_ARCHIVE,
 	READ_RUNTIME,
+	START_WINDOW,
 	COLLECT,
 	FREEZE,
 	COLLECT_IMAGE,
+	END_WINDOW,
 	CHECK_TARGET,
 	SEAL,
 	DONE,
@@ -157,6 +159,12 @@ static enum state read_runtime(struct gd_capture_state *c)
 	}
 	if (gd_packer_order_started(&c->packer, &c->error) < 0)
 		return fail(c, GD_EXIT_SPACE);
+	return START_WINDOW;
+}
+
+static enum state start_window(struct gd_capture_state *c)
+{
+	gd_capture_window_begin(c);
 	return COLLECT;
 }
 
@@ -164,21 +172,27 @@ static enum state collect(struct gd_capture_state *c)
 {
 	const struct gd_plan *plan = c->options->plan;
 	if (c->target == NULL)
-		return CHECK_TARGET;
+		return END_WINDOW;
 	for (size_t i = 0; i < plan->n; i++)
-		if (!plan->list[i].collector->of_image)
+		if (!plan->list[i].collector->of_image && !plan->list[i].collector->windowed)
 			gd_capture_collector(c, "collect:", i);
-	return gd_capture_core(c) != NULL || c->options->freeze.consistent ? FREEZE : CHECK_TARGET;
+	return gd_capture_core(c) != NULL || c->options->freeze.consistent ? FREEZE : END_WINDOW;
 }
 
 static enum state freeze(struct gd_capture_state *c)
 {
-	return gd_capture_freeze(c) ? COLLECT_IMAGE : CHECK_TARGET;
+	return gd_capture_freeze(c) ? COLLECT_IMAGE : END_WINDOW;
 }
 
 static enum state collect_image(struct gd_capture_state *c)
 {
 	gd_capture_image(c);
+	return END_WINDOW;
+}
+
+static enum state end_window(struct gd_capture_state *c)
+{
+	gd_capture_window_end(c);
 	return CHECK_TARGET;
 }
 
@@ -271,10 +285,12 @@ static enum state seal(struct gd_capture_state *c)
 static const struct gd_sm_state states[] = {
 	[OPEN_TARGET] = { "open-target", GD_SM_TO(OPEN_ARCHIVE) | GD_SM_TO(FAILED), GD_SM_INITIAL },
 	[OPEN_ARCHIVE] = { "open-archive", GD_SM_TO(READ_RUNTIME) | GD_SM_TO(FAILED), 0 },
-	[READ_RUNTIME] = { "read-runtime", GD_SM_TO(COLLECT) | GD_SM_TO(FAILED), 0 },
-	[COLLECT] = { "collect", GD_SM_TO(FREEZE) | GD_SM_TO(CHECK_TARGET), 0 },
-	[FREEZE] = { "freeze", GD_SM_TO(COLLECT_IMAGE) | GD_SM_TO(CHECK_TARGET), 0 },
-	[COLLECT_IMAGE] = { "collect-image", GD_SM_TO(CHECK_TARGET), 0 },
+	[READ_RUNTIME] = { "read-runtime", GD_SM_TO(START_WINDOW) | GD_SM_TO(FAILED), 0 },
+	[START_WINDOW] = { "start-window", GD_SM_TO(COLLECT), 0 },
+	[COLLECT] = { "collect", GD_SM_TO(FREEZE) | GD_SM_TO(END_WINDOW), 0 },
+	[FREEZE] = { "freeze", GD_SM_TO(COLLECT_IMAGE) | GD_SM_TO(END_WINDOW), 0 },
+	[COLLECT_IMAGE] = { "collect-image", GD_SM_TO(END_WINDOW), 0 },
+	[END_WINDOW] = { "end-window", GD_SM_TO(CHECK_TARGET), 0 },
 	[CHECK_TARGET] = { "check-target", GD_SM_TO(SEAL), 0 },
 	[SEAL] = { "seal", GD_SM_TO(DONE) | GD_SM_TO(FAILED), 0 },
 	[DONE] = { "done", 0, GD_SM_FINAL },
@@ -283,8 +299,9 @@ static const struct gd_sm_state states[] = {
 
 static enum state (*const work[])(struct gd_capture_state *c) = {
 	[OPEN_TARGET] = open_target,   [OPEN_ARCHIVE] = open_archive,
-	[READ_RUNTIME] = read_runtime, [COLLECT] = collect,
-	[FREEZE] = freeze,             [COLLECT_IMAGE] = collect_image,
+	[READ_RUNTIME] = read_runtime, [START_WINDOW] = start_window,
+	[COLLECT] = collect,           [FREEZE] = freeze,
+	[COLLECT_IMAGE] = collect_image, [END_WINDOW] = end_window,
 	[CHECK_TARGET] = check_target, [SEAL] = seal,
 };
 
@@ -386,7 +403,7 @@ enum gd_exit gd_capture_run(const struct gd_capture_options *options,
 	gd_sm_start(&sm);
 	while (!gd_sm_is_final(&sm)) {
 		/* collecting stamps one step per collector, freeze its own; seal cannot write its end */
-		bool stamped = sm.state < COLLECT || sm.state == CHECK_TARGET;
+		bool stamped = sm.state < START_WINDOW || sm.state == CHECK_TARGET;
 		struct gd_step *step = stamped ? gd_capture_step_begin(&c, "", gd_sm_name(&sm)) : NULL;
 		enum state next = work[sm.state](&c);
 		if (step != NULL)

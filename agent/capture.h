@@ -72,6 +72,8 @@ struct gd_capture_options {
 	                 uint64_t bytes);
 	/* Within a step that takes long: so much of so much is done.  NULL allowed. */
 	void (*progress_bytes)(void *arg, const char *name, uint64_t bytes, uint64_t of_bytes);
+	/* Within the window of a collector that needs time. NULL allowed. */
+	void (*progress_time)(void *arg, const char *name, int64_t ns, int64_t of_ns);
 	void *progress_arg;
 	uint64_t silent_ns; /* a reader that does nothing for so long is ended; 0: 10 s */
 };

@@ -1,7 +1,7 @@
 #pragma once
 /*
  * Inside of one capture: what its steps share.  capture.c is the machine, capture_image.c what needs an
- * image, capture_steps.c the book-keeping of both.
+ * image, capture_window.c what runs beside, capture_steps.c the book-keeping of all.
  */
 #include "agent/capture.h"
 #include "agent/freezer.h"
@@ -22,6 +22,7 @@ struct gd_capture_state {
 	struct gd_ranges skip;     /* not copied, by what was known before the image */
 	struct gd_ranges left_out; /* not in the core, by what is known from it */
 	struct gd_ranges noscan;   /* kept as zeros */
+	struct gd_step *window;   /* the windowed collector's, NULL: none runs */
 	struct gd_outcome worst;
 	enum gd_exit exit;     /* of a step that ended the capture */
 	struct gd_error error;
@@ -44,6 +45,13 @@ void gd_capture_count(struct gd_capture_state *c, const char *name, bool named,
 
 /* One collector of the plan, over the process ("collect:") or its image ("image:"). */
 void gd_capture_collector(struct gd_capture_state *c, const char *prefix, size_t item);
+
+/*
+ * The plan's windowed collector (capture_window.c): begins before the others, and ends when its time is up
+ * and they are done.
+ */
+void gd_capture_window_begin(struct gd_capture_state *c);
+void gd_capture_window_end(struct gd_capture_state *c);
 
 /* The plan's core, NULL: none. */
 const struct gd_plan_item *gd_capture_core(const struct gd_capture_state *c);

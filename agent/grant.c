@@ -222,6 +222,20 @@ static int grant_perf(struct gd_grant *grant, uint32_t seq, const struct gd_requ
 	return r < 0 ? refuse(grant, seq, r, why.msg, err) : reply(grant, seq, 0, fd, err);
 }
 
+static int grant_sampler(struct gd_grant *grant, uint32_t seq, const struct gd_perf_wanted *wanted,
+                         struct gd_error *err)
+{
+	struct gd_error why = { 0 };
+	struct gd_perf_opened opened;
+	GD_CLOSE int fd = -1;
+	struct gd_access *access = grant->target->access;
+	int r = access->ops->open_sampler(access, wanted, &opened, &fd, &why);
+	if (r < 0)
+		return refuse(grant, seq, r, why.msg, err);
+	memcpy(answer.bytes + sizeof(answer.head), &opened, sizeof(opened));
+	return reply(grant, seq, sizeof(opened), fd, err);
+}
+
 int gd_grant_answer(struct gd_grant *grant, uint16_t type, uint32_t seq, const void *body,
                     struct gd_error *err)
 {
@@ -237,9 +251,12 @@ int gd_grant_answer(struct gd_grant *grant, uint16_t type, uint32_t seq, const v
 		return grant_group(grant, seq, body, err);
 	case GD_REQUEST_PERF:
 		return grant_perf(grant, seq, body, err);
+	case GD_REQUEST_SAMPLER:
+		return grant_sampler(grant, seq, body, err);
 	case GD_REQUEST_SUBJECT:
 	case GD_REQUEST_RUNTIME:
 	case GD_REQUEST_FORKED:
+	case GD_REQUEST_BEGUN:
 	case GD_REQUEST_DONE:
 	case GD_REQUEST_IMAGED:
 	case GD_REQUEST_MANY:

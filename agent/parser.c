@@ -25,10 +25,11 @@
 #include "base/message.h"
 
 #define PAGE 4096
+#define BESIDE 64 /* the second word of a shared page */
 
 struct parser {
 	const struct gd_parser_options *options;
-	const volatile sig_atomic_t *cancelled;
+	const volatile sig_atomic_t *cancelled, *over;
 	volatile uint64_t *progress;
 	struct gd_access *access; /* the target's */
 	struct gd_target *target;
@@ -59,9 +60,15 @@ int gd_parser_shared_init(struct gd_parser_shared *ret, struct gd_error *err)
 		(void)close(fd);
 		return r;
 	}
-	*ret = (struct gd_parser_shared){ .cancelled = cancelled, .cancelled_fd = fd,
-		                          .progress = progress, .cancelled_page = cancelled,
-		                          .progress_page = progress };
+	*ret = (struct gd_parser_shared){
+		.cancelled = cancelled,
+		.over = (void *)((char *)cancelled + BESIDE),
+		.cancelled_fd = fd,
+		.progress = progress,
+		.window_progress = (void *)((char *)progress + BESIDE),
+		.cancelled_page = cancelled,
+		.progress_page = progress,
+	};
 	return 0;
 }
 
@@ -85,6 +92,7 @@ static int take_shared(struct parser *p)
 		return -errno;
 	(void)close(shared->cancelled_fd);
 	p->cancelled = page;
+	p->over = (const void *)((char *)page + BESIDE);
 	p->progress = shared->progress;
 	return 0;
 }
@@ -238,12 +246,27 @@ static int on_image(struct parser *p, int fds[2])
 
 /* ---- one forked reader ---------------------------------------------------------------------- */
 
+static void tell_begun(void *arg)
+{
+	const int *ask_fd = arg;
+	const uint32_t nothing = 0;
+	(void)gd_ask_tell(*ask_fd, GD_REQUEST_BEGUN, &nothing, sizeof(nothing), NULL);
+}
+
 static int collect(struct parser *p, const struct gd_collector *collector, int ask_fd, int sink_fd)
 {
 	struct gd_error err = { 0 };
 	struct gd_collect c = { .target = p->target, .go = p->go, .go_error = p->go_error,
 		                .go_failed = p->options->level != GD_PARSER_ALL,
 		                .image = p->image, .cancelled = p->cancelled };
+	if (collector->windowed)
+		c.window = (struct gd_collect_window){
+			.duration_ns = p->options->plan->window.duration_ns,
+			.frequency_hz = p->options->plan->window.frequency_hz,
+			.over = p->over,
+			.begun = tell_begun,
+			.begun_arg = &ask_fd,
+		};
 	/* What there is only of an image needs no name that says so. */
 	const char *prefix = p->image != NULL && !collector->of_image ? GD_PARSER_IMAGE_PREFIX : "";
 	if (gd_packer_sink_create(sink_fd, prefix, p->progress, &c.sink, &err) < 0)
@@ -280,9 +303,14 @@ static int work(struct parser *p, const struct gd_order_collect *order, const in
 	(void)close(p->options->fd);
 	if (gd_role_tighten(NULL) < 0)
 		return 1;
-	gd_ask_rebind(p->access, fds[0]);
-	return order->work == GD_WORK_COLLECT
-	               ? collect(p, p->options->plan->list[order->item].collector, fds[0], fds[1])
+	const struct gd_collector *collector = order->work == GD_WORK_COLLECT ?
+		p->options->plan->list[order->item].collector : NULL;
+	/* What it does beside others must not look like their progress. */
+	if (collector != NULL && collector->windowed)
+		p->progress = reads_progress = p->options->shared->window_progress;
+	gd_ask_rebind(p->access, fds[0], p->progress);
+	return collector != NULL
+	               ? collect(p, collector, fds[0], fds[1])
 	               : tell_ranges(p, (enum gd_order_work)order->work, fds[0], fds[1]);
 }
 

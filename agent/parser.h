@@ -16,13 +16,15 @@
 #include "target/target.h"
 
 /*
- * Two words that broker and parsers share.  Whether to stop is the broker's to write: parsers have it
- * through a descriptor that maps it read-only.  How far they are is theirs.
+ * Words that broker and parsers share.  Whether to stop, and whether the window is over, is the broker's
+ * to write: parsers have it through a descriptor that maps it read-only.  How far they are is theirs: one
+ * word for whoever runs alone, one for the windowed collector, which runs beside.
  */
 struct gd_parser_shared {
 	volatile sig_atomic_t *cancelled; /* the broker's mapping */
 	int cancelled_fd;
-	volatile uint64_t *progress;
+	volatile sig_atomic_t *over; /* beside `cancelled` */
+	volatile uint64_t *progress, *window_progress;
 	void *cancelled_page, *progress_page; /* the same, to be unmapped */
 };
 #define GD_PARSER_SHARED_INIT ((struct gd_parser_shared){ .cancelled_fd = -1 })

@@ -25,6 +25,7 @@
 #define DEATHS_MAX 4
 #define LEAVE_MS 1000 /* for whoever is leaving by itself */
 #define DIE_MS 2000   /* for whoever was killed */
+#define BEGIN_MS 2000 /* for the windowed one, until the others begin without it */
 
 /* ---- ends ------------------------------------------------------------------------------------ */
 
@@ -82,7 +83,7 @@ static void explain(struct gd_error *err, const char *what, int status)
 
 static bool has_progressed(struct gd_parser_order *p, int64_t now)
 {
-	uint64_t at = *p->shared.progress;
+	uint64_t at = *p->progress;
 	int64_t silent = p->silent_ns > 0 ? (int64_t)p->silent_ns : SILENT_NS;
 	if (at != p->progress_seen) {
 		p->progress_seen = at;
@@ -91,14 +92,41 @@ static bool has_progressed(struct gd_parser_order *p, int64_t now)
 	return now - p->progress_ns < silent;
 }
 
+/* The windowed one asks, tells or has ended. */
+static void serve_window(struct gd_parser_order *p)
+{
+	struct gd_grant_told told = { .type = 0 };
+	struct gd_error err = { 0 };
+	int r = gd_grant_next(&p->window.grant, &told, &err);
+	if (r == -EAGAIN)
+		return;
+	if (r == 1 && told.type == GD_REQUEST_BEGUN)
+		p->window.begun = true;
+	if (r == 1 && told.type == GD_REQUEST_DONE) {
+		p->window.told = told;
+		p->window.done = true;
+	}
+	if (r == 1 && !p->window.done)
+		return;
+	if (r < 0 && r != -EPIPE)
+		p->window.why = err;
+	(void)close(p->window.grant.fd);
+	p->window.grant.fd = -1;
+}
+
 /* Nothing to answer: waits a little, passes the interrupt on.  -ETIMEDOUT: it has been too long. */
 static int idle(struct gd_parser_order *p, int fd, int64_t started_ns, struct gd_error *err)
 {
-	struct pollfd at[2] = { { .fd = fd, .events = POLLIN },
+	struct pollfd at[3] = { { .fd = fd, .events = POLLIN },
 		                { .fd = p->packer != NULL ? p->packer->scratch_fd : -1,
-		                  .events = POLLIN } };
-	if (poll(at, 2, TICK_MS) > 0 && (at[1].revents & POLLIN) != 0)
-		gd_packer_order_scratch(p->packer);
+		                  .events = POLLIN },
+		                { .fd = p->window.grant.fd, .events = POLLIN } };
+	if (poll(at, 3, TICK_MS) > 0) {
+		if ((at[1].revents & POLLIN) != 0)
+			gd_packer_order_scratch(p->packer);
+		if (at[2].revents != 0)
+			serve_window(p);
+	}
 	if (p->cancelled != NULL && *p->cancelled != 0)
 		*p->shared.cancelled = 1;
 	int64_t now = gd_clock_monotonic_ns();
@@ -163,6 +191,8 @@ int gd_parser_order_start(struct gd_parser_order *p, struct gd_error *err)
 		r = pair(ends, err);
 	if (r < 0)
 		return r;
+	if (p->progress == NULL)
+		p->progress = p->shared.progress;
 	struct gd_parser_options options = { .target = p->target, .plan = p->plan,
 		                             .shared = &p->shared, .level = level_of(p),
 		                             .why = p->why, .fd = ends[1], .broker = getpid() };
@@ -287,6 +317,31 @@ static int order(struct gd_parser_order *p, const struct gd_order_collect *order
 	return 0;
 }
 
+static struct gd_outcome take_done(struct gd_parser_order *p, const struct gd_request_done *done,
+                                   struct gd_parser_order_result *ret)
+{
+	ret->torn_reads = done->torn_reads;
+	ret->torn_repeated = done->torn_repeated;
+	p->memory.reads += done->memory.reads;
+	p->memory.bytes += done->memory.bytes;
+	p->memory.faults += done->memory.faults;
+	return done->outcome;
+}
+
+/* It has ended without saying how it came out, or has to be ended (err->code < 0). */
+static struct gd_outcome bury(struct gd_parser_order *p, const char *name, pid_t *pid,
+                              const struct gd_error *err)
+{
+	int status = reap(p, *pid, false, err->code < 0);
+	struct gd_error why = { 0 };
+	if (err->code < 0 && status >= 0)
+		(void)gd_fail(&why, err->code, "the reader of %s was ended: %s", name, err->msg);
+	else
+		explain(&why, name, status);
+	*pid = 0;
+	return gd_outcome_of(GD_GRADE_FAILED, &why);
+}
+
 /* The collector runs; its outcome, or how it ended, then it has been waited for and *pid is 0. */
 static struct gd_outcome attend(struct gd_parser_order *p, const char *name, int fd, pid_t *pid,
                                 struct gd_parser_order_result *ret)
@@ -296,22 +351,33 @@ static struct gd_outcome attend(struct gd_parser_order *p, const char *name, int
 	struct gd_error err = { 0 };
 	int r = serve(p, &grant, GD_REQUEST_DONE, &told, &err);
 	gd_grant_deinit(&grant);
-	if (r == 1) {
-		ret->torn_reads = told.done.torn_reads;
-		ret->torn_repeated = told.done.torn_repeated;
-		p->memory.reads += told.done.memory.reads;
-		p->memory.bytes += told.done.memory.bytes;
-		p->memory.faults += told.done.memory.faults;
-		return told.done.outcome;
-	}
-	int status = reap(p, *pid, false, r < 0);
-	struct gd_error why = { 0 };
-	if (r < 0 && status >= 0)
-		(void)gd_fail(&why, r, "the reader of %s was ended: %s", name, err.msg);
-	else
-		explain(&why, name, status);
-	*pid = 0;
-	return gd_outcome_of(GD_GRADE_FAILED, &why);
+	if (r == 1)
+		return take_done(p, &told.done, ret);
+	if (r == 0)
+		err.code = 0;
+	return bury(p, name, pid, &err);
+}
+
+/* No more records come from it; `pid` is to be waited for, 0: it has been. */
+static void finish(struct gd_parser_order *p, struct gd_packer_order *packer, pid_t pid,
+                   struct gd_parser_order_result *ret)
+{
+	struct gd_error err = { 0 };
+	struct gd_packer_order_ended ended = { .bytes = 0 };
+	struct gd_error left_open = ret->outcome.why;
+	if (left_open.code == 0)
+		(void)gd_fail(&left_open, -EBADMSG, "left open by its reader");
+	int r = gd_packer_order_ended(packer, &left_open, &ended, &err);
+	if (pid != 0)
+		(void)reap(p, pid, false, false);
+	ret->bytes = ended.bytes;
+	if (r < 0)
+		ret->outcome = gd_outcome_of(GD_GRADE_FAILED, &err);
+	else if (ended.fault.code != 0)
+		ret->outcome = gd_outcome_worse(gd_outcome_of(ended.bytes > 0 ? GD_GRADE_PARTIAL
+		                                                              : GD_GRADE_FAILED,
+		                                              &ended.fault),
+		                                ret->outcome);
 }
 
 static void run(struct gd_parser_order *p, size_t item, const int ask[2], const int record[2],
@@ -333,21 +399,7 @@ static void run(struct gd_parser_order *p, size_t item, const int ask[2], const 
 	                     : attend(p, name, ask[0], &pid, ret);
 	(void)close(ask[0]);
 
-	struct gd_packer_order_ended ended = { .bytes = 0 };
-	struct gd_error left_open = ret->outcome.why;
-	if (left_open.code == 0)
-		(void)gd_fail(&left_open, -EBADMSG, "left open by its reader");
-	r = gd_packer_order_ended(packer, &left_open, &ended, &err);
-	if (pid != 0)
-		(void)reap(p, pid, false, false);
-	ret->bytes = ended.bytes;
-	if (r < 0)
-		ret->outcome = gd_outcome_of(GD_GRADE_FAILED, &err);
-	else if (ended.fault.code != 0)
-		ret->outcome = gd_outcome_worse(gd_outcome_of(ended.bytes > 0 ? GD_GRADE_PARTIAL
-		                                                              : GD_GRADE_FAILED,
-		                                              &ended.fault),
-		                                ret->outcome);
+	finish(p, packer, pid, ret);
 }
 
 /* ---- an image, and what is asked about one ----------------------------------------------------- */
@@ -456,6 +508,97 @@ void gd_parser_order_collect(struct gd_parser_order *p, size_t item,
 		run(p, item, ask, record, packer, ret);
 }
 
+/* ---- the one that runs beside ---------------------------------------------------------------- */
+
+int gd_parser_order_window_begin(struct gd_parser_order *p, size_t item, pid_t packer,
+                                 struct gd_error *err)
+{
+	const struct gd_order_collect collect = { .work = GD_WORK_COLLECT, .item = (uint32_t)item };
+	int ask[2];
+	int record[2];
+	if (!bring_back(p)) {
+		*err = p->why;
+		return p->why.code;
+	}
+	int r = pair(ask, err);
+	if (r < 0)
+		return r;
+	r = gd_message_pair(record, err);
+	if (r < 0) {
+		(void)close(ask[0]);
+		(void)close(ask[1]);
+		return r;
+	}
+	const int given[2] = { ask[1], record[1] };
+	r = order(p, &collect, given, packer, &p->window.pid, err);
+	(void)close(ask[1]);
+	(void)close(record[1]);
+	if (r < 0) {
+		(void)close(ask[0]);
+		(void)close(record[0]);
+		return r;
+	}
+	p->window.item = item;
+	p->window.record_fd = record[0];
+	p->window.grant = (struct gd_grant){ .target = p->target, .asker = GD_ASKER_COLLECTOR,
+		                             .fd = ask[0] };
+	int64_t started = gd_clock_monotonic_ns();
+	while (gd_parser_order_window_serve(p, TICK_MS) && !p->window.begun &&
+	       gd_clock_monotonic_ns() - started < BEGIN_MS * INT64_C(1000000))
+		;
+	return 0;
+}
+
+bool gd_parser_order_window_serve(struct gd_parser_order *p, int timeout_ms)
+{
+	struct pollfd at = { .fd = p->window.grant.fd, .events = POLLIN };
+	if (p->window.grant.fd >= 0 && poll(&at, 1, timeout_ms) > 0)
+		serve_window(p);
+	return p->window.grant.fd >= 0;
+}
+
+/* Its last words, if they have not been heard already. */
+static struct gd_outcome hear(struct gd_parser_order *p, const char *name,
+                              struct gd_parser_order_result *ret)
+{
+	if (p->window.grant.fd >= 0) {
+		struct gd_error err = { 0 };
+		struct gd_grant grant = p->window.grant;
+		p->window.grant.fd = -1;
+		int r = serve(p, &grant, GD_REQUEST_DONE, &p->window.told, &err);
+		(void)close(grant.fd);
+		p->window.done = r == 1;
+		if (r < 0)
+			p->window.why = err;
+		p->window.grant.memberships = grant.memberships;
+	}
+	gd_grant_deinit(&p->window.grant);
+	if (p->window.done)
+		return take_done(p, &p->window.told.done, ret);
+	return bury(p, name, &p->window.pid, &p->window.why);
+}
+
+void gd_parser_order_window_end(struct gd_parser_order *p, struct gd_packer_order *packer,
+                                struct gd_parser_order_result *ret)
+{
+	const char *name = p->plan->list[p->window.item].collector->name;
+	struct gd_error err = { 0 };
+	*ret = (struct gd_parser_order_result){ .outcome = GD_OUTCOME_COMPLETE };
+	p->packer = packer;
+	p->progress = p->shared.window_progress;
+	*p->shared.over = 1;
+	int r = gd_packer_order_begin(packer, name, false, p->window.record_fd, &err);
+	(void)close(p->window.record_fd);
+	p->window.record_fd = -1;
+	ret->outcome = hear(p, name, ret);
+	if (r < 0)
+		ret->outcome = gd_outcome_of(GD_GRADE_FAILED, &err);
+	pid_t pid = p->window.pid;
+	p->window.pid = 0;
+	p->progress = p->shared.progress;
+	finish(p, packer, pid, ret);
+}
+
 void gd_parser_order_stop(struct gd_parser_order *p)
 {
 	if (p->pid != 0)
@@ -465,6 +608,15 @@ void gd_parser_order_stop(struct gd_parser_order *p)
 
 void gd_parser_order_end(struct gd_parser_order *p)
 {
+	if (p->window.grant.fd >= 0)
+		(void)close(p->window.grant.fd);
+	if (p->window.record_fd >= 0)
+		(void)close(p->window.record_fd);
+	gd_grant_deinit(&p->window.grant);
+	p->window.grant.fd = p->window.record_fd = -1;
+	if (p->window.pid != 0)
+		(void)reap(p, p->window.pid, false, true);
+	p->window.pid = 0;
 	/* Its socket's end is the order to leave. */
 	if (p->grant.fd >= 0)
 		(void)close(p->grant.fd);

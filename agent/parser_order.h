@@ -34,6 +34,16 @@ struct gd_parser_order {
 	uint64_t peak_rss_bytes; /* the first one's, and that of the largest child beside it */
 
 	/* private */
+	struct {
+		size_t item;
+		pid_t pid;             /* 0: none runs */
+		struct gd_grant grant; /* its fd is -1 when it tells nothing any more */
+		int record_fd;         /* -1 */
+		bool begun, done;
+		struct gd_grant_told told; /* done: how it came out */
+		struct gd_error why;   /* code 0, or why it has to be ended */
+	} window;
+	volatile uint64_t *progress; /* which word of `shared` counts now */
 	struct gd_parser_shared shared;
 	pid_t pid; /* 0: none */
 	struct gd_grant grant;
@@ -47,7 +57,8 @@ struct gd_parser_order {
 };
 #define GD_PARSER_ORDER_INIT                                                                       \
 	((struct gd_parser_order){ .shared.cancelled_fd = -1, .grant.fd = -1, .image_fd = -1,      \
-	                           .image_index_fd = -1 })
+	                           .image_index_fd = -1, .window.grant.fd = -1,                    \
+	                           .window.record_fd = -1 })
 
 /* Forks the first one and returns at once. */
 int gd_parser_order_start(struct gd_parser_order *parser, struct gd_error *err);
@@ -67,6 +78,18 @@ struct gd_parser_order_result {
 /* Runs one collector of the plan. */
 void gd_parser_order_collect(struct gd_parser_order *parser, size_t item,
                              struct gd_packer_order *packer, struct gd_parser_order_result *ret);
+
+/*
+ * Starts the plan's windowed collector, which runs beside the others until its window's end, and waits
+ * until it is at work, or a moment.  What it asks is answered while others are waited for, and by
+ * _serve, which waits at most so long; false: it has ended before its time.
+ */
+int gd_parser_order_window_begin(struct gd_parser_order *parser, size_t item, pid_t packer,
+                                 struct gd_error *err);
+bool gd_parser_order_window_serve(struct gd_parser_order *parser, int timeout_ms);
+/* Its window is over: it writes its artifacts. */
+void gd_parser_order_window_end(struct gd_parser_order *parser, struct gd_packer_order *packer,
+                                struct gd_parser_order_result *ret);
 
 /*
  * From here on an image is read (its descriptors stay the caller's until the end), also by whoever takes

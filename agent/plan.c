@@ -66,7 +66,8 @@ int gd_plan_make(enum gd_profile profile, const char *only, const char *skip, st
 	if (r < 0)
 		return r;
 
-	struct gd_plan plan = { .profile = profile_names[profile] };
+	struct gd_plan plan = { .profile = profile_names[profile],
+		                .window = { GD_WINDOW_DURATION_NS, GD_WINDOW_FREQUENCY_HZ } };
 	for (const struct gd_collector *const *c = gd_collectors; *c != NULL; c++) {
 		bool named = only != NULL && listed(only, (*c)->name);
 		bool wanted = only != NULL ? named : (*c)->profile <= profile;
@@ -105,10 +106,24 @@ bool gd_plan_has(const struct gd_plan *plan, const char *name)
 	return false;
 }
 
+size_t gd_plan_windowed(const struct gd_plan *plan)
+{
+	for (size_t i = 0; i < plan->n; i++)
+		if (plan->list[i].collector->windowed)
+			return i;
+	return SIZE_MAX;
+}
+
 void gd_plan_put(const struct gd_plan *plan, struct gd_json *json)
 {
 	gd_json_array(json, "collectors");
 	for (size_t i = 0; i < plan->n; i++)
 		gd_json_string(json, NULL, plan->list[i].collector->name);
 	gd_json_array_end(json);
+	if (gd_plan_windowed(plan) == SIZE_MAX)
+		return;
+	gd_json_object(json, "window");
+	gd_json_i64(json, "duration_ns", plan->window.duration_ns);
+	gd_json_u64(json, "frequency_hz", plan->window.frequency_hz);
+	gd_json_object_end(json);
 }

@@ -6,6 +6,7 @@
  */
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -20,6 +21,10 @@ struct gd_plan {
 		bool named; /* asked for by --only: then skipping it is not success */
 	} list[GD_PLAN_MAX];
 	size_t n;
+	struct {
+		int64_t duration_ns;   /* of the windowed collector; it lasts longer when others do */
+		uint32_t frequency_hz; /* and how often it looks */
+	} window;
 };
 
 /* "light", "standard", "full"; -EINVAL lists them. */
@@ -33,5 +38,8 @@ int gd_plan_make(enum gd_profile profile, const char *only, const char *skip, st
 int gd_plan_add(struct gd_plan *plan, const char *name, struct gd_error *err);
 bool gd_plan_has(const struct gd_plan *plan, const char *name);
 
-/* The names of its collectors, as the member "collectors" of an open object. */
+/* Where in the list the windowed one is; SIZE_MAX: there is none. */
+size_t gd_plan_windowed(const struct gd_plan *plan);
+
+/* The names of its collectors and what its window is to be, as members of an open object. */
 void gd_plan_put(const struct gd_plan *plan, struct gd_json *json);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "collectors/collector.h"
+
 #define BY(asker) (UINT32_C(1) << (asker))
 #define READERS (BY(GD_ASKER_OPENING) | BY(GD_ASKER_COLLECTOR))
 #define MANY 4000000u /* five files of each of 100,000 threads, and then some */
@@ -17,12 +19,15 @@ const struct gd_request_info gd_requests[GD_REQUESTS] = {
 	                       false, 65536 },
 	[GD_REQUEST_PERF] = { "perf", sizeof(struct gd_request_perf), BY(GD_ASKER_COLLECTOR),
 	                      false, 192 },
+	[GD_REQUEST_SAMPLER] = { "sampler", sizeof(struct gd_perf_wanted),
+	                         BY(GD_ASKER_COLLECTOR), false, 16384 },
 	[GD_REQUEST_SUBJECT] = { "subject", sizeof(struct gd_request_subject),
 	                         BY(GD_ASKER_OPENING), true, 1 },
 	[GD_REQUEST_RUNTIME] = { "runtime", sizeof(struct gd_request_runtime),
 	                         BY(GD_ASKER_OPENING), true, 1 },
 	[GD_REQUEST_FORKED] = { "forked", sizeof(struct gd_request_forked), BY(GD_ASKER_FORKING),
 	                        false, 256 },
+	[GD_REQUEST_BEGUN] = { "begun", sizeof(uint32_t), BY(GD_ASKER_COLLECTOR), true, 1 },
 	[GD_REQUEST_IMAGED] = { "imaged", sizeof(struct gd_request_runtime), BY(GD_ASKER_FORKING),
 	                        false, 8 },
 	[GD_REQUEST_DONE] = { "done", sizeof(struct gd_request_done), BY(GD_ASKER_COLLECTOR), true,
@@ -89,6 +94,7 @@ static const struct {
 	{ "/proc/uptime", GD_REQUEST_PLAIN },
 	{ "/proc/version", GD_REQUEST_PLAIN },
 	{ "/proc/self/mountinfo", GD_REQUEST_LARGE },
+	{ "/proc/kallsyms", GD_REQUEST_LARGE },
 	{ "/sys/devices/system/cpu/online", GD_REQUEST_PLAIN },
 	{ "/sys/devices/system/cpu/present", GD_REQUEST_PLAIN },
 	{ "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", GD_REQUEST_PLAIN },
@@ -249,6 +255,12 @@ static bool is_sound(uint16_t type, const void *body)
 	}
 	case GD_REQUEST_PERF:
 		return ((const struct gd_request_perf *)body)->tid > 0;
+	case GD_REQUEST_SAMPLER: {
+		const struct gd_perf_wanted *wanted = body;
+		return gd_perf_wanted_is_sound(wanted) &&
+		       wanted->stack_bytes <= GD_SAMPLES_STACK_BYTES &&
+		       wanted->frequency_hz <= GD_WINDOW_FREQUENCY_MAX_HZ;
+	}
 	case GD_REQUEST_SUBJECT: {
 		const struct gd_request_subject *s = body;
 		return is_bool(&s->exe_deleted) && ENDS(s->exe) && ENDS(s->cmdline) &&
@@ -262,6 +274,8 @@ static bool is_sound(uint16_t type, const void *body)
 	}
 	case GD_REQUEST_FORKED:
 		return ((const struct gd_request_forked *)body)->pid > 0;
+	case GD_REQUEST_BEGUN:
+		return true;
 	case GD_REQUEST_DONE:
 		return is_outcome(&((const struct gd_request_done *)body)->outcome);
 	case GD_REQUEST_MANY:

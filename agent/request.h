@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/sink.h"
 #include "target/memory.h"
+#include "target/perf_event.h"
 
 /* Types of messages from the reader. */
 enum gd_request {
@@ -23,10 +24,12 @@ enum gd_request {
 	GD_REQUEST_LIST,     /* the numbers in "task" or "fd" */
 	GD_REQUEST_GROUP,    /* a file of a control group */
 	GD_REQUEST_PERF,     /* a perf event on a thread of the target */
+	GD_REQUEST_SAMPLER,  /* one that samples it; also answered with a struct gd_perf_opened */
 	/* told, not asked: no answer */
 	GD_REQUEST_SUBJECT,  /* who the target is */
 	GD_REQUEST_RUNTIME,  /* the Go runtime has been opened, or not */
 	GD_REQUEST_FORKED,   /* the reader that was ordered has this pid */
+	GD_REQUEST_BEGUN,    /* the window's collector is at work */
 	GD_REQUEST_DONE,     /* how a collector came out */
 	GD_REQUEST_IMAGED,   /* the image that was ordered is what is read from now on, or why not */
 	/* Up to GD_REQUEST_MANY_MAX questions at once, each a struct gd_request_part and its body,

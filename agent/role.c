@@ -29,7 +29,7 @@
 /* In the parser's own hands: the target's memory, one socket to ask through, one to write to. */
 static const char *const parser_calls[] = {
 	"pread64", "read", "sendmsg", "recvmsg", "poll", "ppoll",
-	"ioctl", /* PERF_EVENT_IOC_REFRESH on descriptors that the broker made */
+	"ioctl", /* PERF_EVENT_IOC_* on descriptors that the broker made, by name */
 	"fstat", "newfstatat", "fcntl", /* is what it was given a sealed index, and how long? */
 	"uname",
 	/* The one that opens the runtime once forks one for each collector (gd_role_tighten takes
@@ -107,12 +107,12 @@ const struct gd_role_info gd_roles[GD_ROLES] = {
 	[GD_ROLE_BROKER] = {
 		.name = "broker",
 		.keeps_all = true,
-		/* The first three are its work; with the others it puts its children into theirs, and
-		 * the freezer needs the last two.
+		/* The first three and BPF (the filter of samples) are its work; with the others it puts its children into theirs, and
+		 * the freezer needs KILL and SYS_NICE.
 		 * Stacks of kernel threads (SYS_ADMIN) are for the command line alone. */
 		.capabilities = BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH) | BIT(CAP_PERFMON) |
 		                BIT(CAP_SETUID) | BIT(CAP_SETGID) | BIT(CAP_SETPCAP) |
-		                BIT(CAP_KILL) | BIT(CAP_SYS_NICE),
+		                BIT(CAP_KILL) | BIT(CAP_SYS_NICE) | BIT(CAP_BPF),
 		.network = false,
 	},
 	[GD_ROLE_PARSER] = {

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/perf_event.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -89,9 +90,15 @@ static int add_prctl(scmp_filter_ctx ctx, int nr)
 
 static int add_ioctl(scmp_filter_ctx ctx, int nr, bool network)
 {
-	if (!network) /* only a parser's: a sample more */
-		return add_when(ctx, nr, 1, PERF_EVENT_IOC_REFRESH);
-	int r = add_when(ctx, nr, 1, FIONREAD); /* the resolver */
+	/* Only a parser's, on descriptors that the broker made. */
+	static const uint64_t perf[] = { PERF_EVENT_IOC_REFRESH, PERF_EVENT_IOC_ENABLE,
+		                         PERF_EVENT_IOC_DISABLE, PERF_EVENT_IOC_SET_OUTPUT };
+	int r = 0;
+	for (size_t i = 0; !network && i < sizeof(perf) / sizeof(perf[0]) && r == 0; i++)
+		r = add_when(ctx, nr, 1, perf[i]);
+	if (!network)
+		return r;
+	r = add_when(ctx, nr, 1, FIONREAD); /* the resolver */
 	return r < 0 ? r : add_when(ctx, nr, 1, FIONBIO);
 }
 
@@ -146,7 +153,7 @@ static int deny_the_rest(struct gd_error *err)
 {
 	static const char *const names[] = {
 		"process_vm_readv", "process_vm_writev", "mount", "umount2", "pivot_root", "chroot",
-		"setns", "unshare", "bpf", "io_uring_setup", "init_module",
+		"setns", "unshare", "io_uring_setup", "init_module",
 		"finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot",
 		"swapon", "swapoff", "acct", "quotactl", "iopl", "ioperm", "add_key", "keyctl",
 		"request_key", "settimeofday", "clock_settime", "sethostname", "setdomainname",
@@ -161,6 +168,11 @@ static int deny_the_rest(struct gd_error *err)
 	if (r == 0)
 		r = seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,
 		                           &not_unix);
+	/* Of BPF only what it takes to load the filter of samples. */
+	const struct scmp_arg_cmp no_load = { .arg = 0, .op = SCMP_CMP_NE,
+		                              .datum_a = BPF_PROG_LOAD };
+	if (r == 0)
+		r = seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(bpf), 1, &no_load);
 	if (r == 0)
 		r = seccomp_load(ctx);
 	seccomp_release(ctx);

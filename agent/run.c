@@ -125,6 +125,8 @@ static int run(void *arg)
 	gd_log_set_id(o->id);
 	if (gd_plan_make(o->profile, NULL, NULL, &plan, &err) < 0)
 		return 1;
+	plan.window.duration_ns = o->window_ns;
+	plan.window.frequency_hz = o->frequency_hz;
 	if (job->timeline != NULL) {
 		gd_timeline_put(job->timeline, &timeline);
 		if (gd_buf_check(&timeline, "timeline", &err) == 0)

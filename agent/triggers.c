@@ -131,6 +131,11 @@ static void fill(struct gd_operation *o, const struct gd_agent *agent, const str
 	take_core(agent, ask, o);
 	o->class = ask->class;
 	o->deadline_ns = ask->deadline_ns != 0 ? ask->deadline_ns : DEADLINE_NS;
+	o->window_ns = (int64_t)agent->policy->samples.duration_ns;
+	o->frequency_hz = (uint32_t)agent->policy->samples.frequency_hz;
+	/* Who has little time samples for little of it. */
+	if (o->window_ns > (int64_t)(o->deadline_ns / 4))
+		o->window_ns = (int64_t)(o->deadline_ns / 4);
 	o->asked_ns = gd_clock_monotonic_ns();
 	o->waiter = ask->waiter;
 }

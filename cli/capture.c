@@ -17,6 +17,7 @@
 
 #define NAME "godiag-capture"
 #define LABELS_MAX 32
+#define DURATION_MIN_NS UINT64_C(100000000)
 #define PAUSE_MAX_NS UINT64_C(10000000000)
 
 struct request {
@@ -31,6 +32,8 @@ struct request {
 	const char *core; /* --core: "thin", "full"; NULL: as the profile says */
 	const char *base;
 	struct gd_capture_freeze freeze;
+	int64_t duration_ns;   /* 0: not given */
+	uint32_t frequency_hz; /* the same */
 };
 
 static volatile sig_atomic_t interrupted;
@@ -55,10 +58,12 @@ static void usage(FILE *out)
 		"  --agent            by the agent: into its spool, within its budgets\n"
 		"  --run DIR          where the agent's sockets are (default: " GD_CLI_RUN_DIR ")\n"
 		"  --profile NAME     light: proc, goroutines, runtime;\n"
-		"                     standard (default): also heap, block, mutex;\n"
+		"                     standard (default): also heap, block, mutex, samples;\n"
 		"                     full: also a core\n"
 		"  --only LIST        just these collectors, comma-separated\n"
 		"  --skip LIST        all but these\n"
+		"  --duration TIME    sample the CPUs so long (default: 10s)\n"
+		"  --frequency HZ     and so often (default: 99)\n"
 		"  --core full|thin   also a core: all memory, or stacks, data and runtime structures\n"
 		"                     without the objects of the program\n"
 		"  --consistent       goroutines, runtime and profiles of one instant\n"
@@ -127,6 +132,29 @@ static int parse_pause(const char *text, struct request *request, struct gd_erro
 	return 0;
 }
 
+static int parse_window(const char *text, struct request *request, struct gd_error *err)
+{
+	uint64_t ns = 0;
+	if (gd_units_parse_duration(text, &ns, err) < 0)
+		return gd_error_wrap(err, -EINVAL, "--duration");
+	if (ns < DURATION_MIN_NS || ns > GD_WINDOW_DURATION_MAX_NS)
+		return gd_fail(err, -EINVAL, "--duration %s: from 100ms to 10m", text);
+	request->duration_ns = (int64_t)ns;
+	return 0;
+}
+
+static int parse_frequency(const char *text, struct request *request, struct gd_error *err)
+{
+	uint64_t hz;
+	const char *end;
+	if (!gd_text_u64(text, &end, 10, &hz) || (*end != '\0' && strcmp(end, "Hz") != 0) ||
+	    hz == 0 || hz > GD_WINDOW_FREQUENCY_MAX_HZ)
+		return gd_fail(err, -EINVAL, "--frequency \"%s\": samples in a second of CPU time, "
+		               "1 to %d", text, GD_WINDOW_FREQUENCY_MAX_HZ);
+	request->frequency_hz = (uint32_t)hz;
+	return 0;
+}
+
 /* The agent has its own spool, store and labels. */
 static int check_agent_options(const struct request *request, struct gd_error *err)
 {
@@ -134,9 +162,11 @@ static int check_agent_options(const struct request *request, struct gd_error *e
 		return gd_fail(err, -EINVAL, "name one of --pid, --unit and --service");
 	if (request->only != NULL || request->skip != NULL || request->upload != NULL ||
 	    request->output_given || request->n_labels > 0 || request->plan_only ||
-	    request->base != NULL || request->core != NULL || request->freeze.consistent)
+	    request->base != NULL || request->core != NULL || request->freeze.consistent ||
+	    request->duration_ns != 0 || request->frequency_hz != 0)
 		return gd_fail(err, -EINVAL, "by the agent: --only, --skip, --output, --upload, "
-		               "--label, --core, --consistent, --base and --plan do not apply");
+		               "--label, --core, --consistent, --base, --duration, --frequency and "
+		               "--plan do not apply");
 	return 0;
 }
 
@@ -151,6 +181,8 @@ static int parse(int argc, char **argv, struct request *request, struct gd_error
 		{ "core", required_argument, NULL, 'c' },
 		{ "consistent", no_argument, NULL, 'C' },
 		{ "max-pause", required_argument, NULL, 'm' },
+		{ "duration", required_argument, NULL, 'd' },
+		{ "frequency", required_argument, NULL, 'F' },
 		{ "base", required_argument, NULL, 'b' },
 		{ "force-core", no_argument, NULL, 'f' },
 		{ "zero-noscan", no_argument, NULL, 'z' },
@@ -192,6 +224,12 @@ static int parse(int argc, char **argv, struct request *request, struct gd_error
 			break;
 		case 'm':
 			r = parse_pause(optarg, request, err);
+			break;
+		case 'd':
+			r = parse_window(optarg, request, err);
+			break;
+		case 'F':
+			r = parse_frequency(optarg, request, err);
 			break;
 		case 'b':
 			request->base = optarg;
@@ -292,6 +330,15 @@ static void print_bytes(void *arg, const char *name, uint64_t bytes, uint64_t of
 	              gd_units_bytes(all, of_bytes));
 }
 
+static void print_time(void *arg, const char *name, int64_t ns, int64_t of_ns)
+{
+	char done[GD_UNITS_TEXT];
+	char all[GD_UNITS_TEXT];
+	(void)arg;
+	(void)fprintf(stderr, "\r\033[K  %-16s %s of %s", name, gd_units_duration(done, (uint64_t)ns),
+	              gd_units_duration(all, (uint64_t)of_ns));
+}
+
 static void print_result(const struct request *request, const struct gd_capture_result *result,
                          enum gd_exit status, const struct gd_uploaded *uploaded,
                          const struct gd_error *err)
@@ -343,6 +390,7 @@ static enum gd_exit capture(const struct request *request, const struct gd_plan 
 		.cancelled = &interrupted,
 		.progress = request->quiet ? NULL : print_step,
 		.progress_bytes = request->quiet || !terminal ? NULL : print_bytes,
+		.progress_time = request->quiet || !terminal ? NULL : print_time,
 		.progress_arg = &terminal,
 	};
 	struct gd_capture_result result;
@@ -362,6 +410,18 @@ static enum gd_exit capture(const struct request *request, const struct gd_plan 
 	return status;
 }
 
+static int set_window(const struct request *request, struct gd_plan *plan, struct gd_error *err)
+{
+	if (gd_plan_windowed(plan) == SIZE_MAX)
+		return gd_fail(err, -EINVAL, "--duration, --frequency: nothing is sampled; add "
+		               "samples to --only, or take --profile standard");
+	if (request->duration_ns != 0)
+		plan->window.duration_ns = request->duration_ns;
+	if (request->frequency_hz != 0)
+		plan->window.frequency_hz = request->frequency_hz;
+	return 0;
+}
+
 int gd_cli_capture(int argc, char **argv)
 {
 	struct request request = { .profile = GD_PROFILE_STANDARD,
@@ -375,6 +435,8 @@ int gd_cli_capture(int argc, char **argv)
 		return GD_EXIT_COMPLETE;
 	if (r == 0)
 		r = gd_plan_make(request.profile, request.only, request.skip, &plan, &err);
+	if (r == 0 && (request.duration_ns != 0 || request.frequency_hz != 0))
+		r = set_window(&request, &plan, &err);
 	if (r == 0 && request.core != NULL)
 		r = gd_plan_add(&plan, "core", &err);
 	if (r == 0 && request.base != NULL && !gd_plan_has(&plan, "core"))

@@ -9,6 +9,7 @@ const struct gd_collector *const gd_collectors[] = {
 	&gd_collector_heap,
 	&gd_collector_block,
 	&gd_collector_mutex,
+	&gd_collector_samples,
 	&gd_collector_core,
 	NULL,
 };

@@ -17,6 +17,23 @@
 
 enum gd_profile { GD_PROFILE_LIGHT, GD_PROFILE_STANDARD, GD_PROFILE_FULL };
 
+/* How long a windowed collector collects, and how often it looks. */
+#define GD_WINDOW_DURATION_NS INT64_C(10000000000)
+#define GD_WINDOW_DURATION_MAX_NS INT64_C(600000000000)
+#define GD_WINDOW_FREQUENCY_HZ 99 /* not a whole part of what services do in a second */
+#define GD_WINDOW_FREQUENCY_MAX_HZ 1000
+#define GD_SAMPLES_STACK_BYTES 8192 /* of each sample's stack, to unwind it */
+
+struct gd_collect_window {
+	int64_t duration_ns; /* when `over` is NULL */
+	uint32_t frequency_hz;
+	/* NULL, or set by somebody else when the window has ended. */
+	const volatile sig_atomic_t *over;
+	/* NULL, or to be called once when collecting has begun: nobody else begins before. */
+	void (*begun)(void *arg);
+	void *begun_arg;
+};
+
 struct gd_collect {
 	struct gd_target *target;
 	struct gd_go *go;         /* NULL: not Go, or not readable; go_error says why */
@@ -24,6 +41,7 @@ struct gd_collect {
 	bool go_failed;           /* it was tried, and killed its reader: no mere absence */
 	/* NULL, or what target and go read in the place of the process: memory, maps, registers. */
 	const struct gd_image *image;
+	struct gd_collect_window window; /* of a windowed one */
 	struct gd_sink *sink;
 	/* Set by a signal handler: finish the record at hand, close streams as partial, return. */
 	const volatile sig_atomic_t *cancelled;
@@ -48,6 +66,8 @@ struct gd_collector {
 	enum gd_profile profile; /* smallest profile that includes it */
 	bool needs_go; /* reads nothing but memory: is run again over an image */
 	bool of_image; /* there is nothing to collect without one */
+	/* Runs beside all others, from before them until its window is over, and writes then. */
+	bool windowed;
 	/*
 	 * Worst grade of its artifacts.  Each artifact has been recorded in the sink, whatever
 	 * happens: opened and closed, or absent.
@@ -61,6 +81,7 @@ extern const struct gd_collector gd_collector_runtime;
 extern const struct gd_collector gd_collector_heap;
 extern const struct gd_collector gd_collector_block;
 extern const struct gd_collector gd_collector_mutex;
+extern const struct gd_collector gd_collector_samples;
 extern const struct gd_collector gd_collector_core;
 
 /* In the order they run, NULL-terminated. */

@@ -108,6 +108,8 @@ static struct gd_policy *make_policy(const struct gd_policy_files *files)
 		.free_ratio = 0.15,
 	};
 	policy->core.keep_huge = true;
+	policy->samples = (struct gd_samples_policy){ .duration_ns = 10 * NS_PER_S,
+		                                      .frequency_hz = 99 };
 	policy->hook.listen = strdup(HOOK_LISTEN);
 	policy->files = malloc((files->n + 1) * sizeof(*policy->files));
 	if (policy->files != NULL)

@@ -137,6 +137,11 @@ struct gd_core_policy { /* how cores are made, whatever the rule */
 	uint64_t workers; /* that compress; 0, the default: one per CPU */
 };
 
+struct gd_samples_policy { /* how profile standard samples the CPUs */
+	uint64_t duration_ns;  /* duration: default 10 s */
+	uint64_t frequency_hz; /* frequency: default 99 */
+};
+
 struct gd_retention { /* of archives that were uploaded, or have nowhere to go */
 	uint64_t age_ns;     /* 0: no limit */
 	uint64_t count;
@@ -158,6 +163,7 @@ struct gd_policy {
 	char *upload;                /* URL as for --upload; NULL: archives stay in the spool */
 	struct gd_retention retention;
 	struct gd_core_policy core;
+	struct gd_samples_policy samples;
 	struct gd_hook_policy hook;
 	uint64_t fleet_size;         /* for "sample: 3/fleet"; 0 unknown */
 	char digest[72];             /* "sha256:..." over all files one after another */

@@ -10,6 +10,8 @@
 #include "base/text.h"
 #include "policies/policy_reader.h"
 
+#define NS_PER_S UINT64_C(1000000000)
+
 /* The sum of all stops is another key; say so to who writes one for the other. */
 static void read_pause(struct gd_policy_reader *reader, const struct gd_node *node, void *field)
 {
@@ -234,6 +236,35 @@ static void read_core(struct gd_policy_reader *reader, const struct gd_node *nod
 	(void)gd_policy_reader_map(reader, node, "core", keys, field);
 }
 
+/* The bounds are those of --duration and --frequency. */
+static void read_window(struct gd_policy_reader *reader, const struct gd_node *node, void *field)
+{
+	uint64_t *ns = field;
+	gd_policy_read_duration(reader, node, field);
+	if (node->kind == GD_NODE_TEXT && (*ns < NS_PER_S / 10 || *ns > 600 * NS_PER_S))
+		gd_policy_reader_error(reader, node, "duration: %.40s is not from 100ms to 10m",
+		                       node->text);
+}
+
+static void read_frequency(struct gd_policy_reader *reader, const struct gd_node *node, void *field)
+{
+	uint64_t *hz = field;
+	gd_policy_read_count(reader, node, field);
+	if (node->kind == GD_NODE_TEXT && (*hz == 0 || *hz > 1000))
+		gd_policy_reader_error(reader, node, "frequency: %.40s is not from 1 to 1000 samples "
+		                       "in a second", node->text);
+}
+
+static void read_samples(struct gd_policy_reader *reader, const struct gd_node *node, void *field)
+{
+	static const struct gd_policy_key keys[] = {
+		{ "duration", read_window, offsetof(struct gd_samples_policy, duration_ns) },
+		{ "frequency", read_frequency, offsetof(struct gd_samples_policy, frequency_hz) },
+		{ NULL, NULL, 0 },
+	};
+	(void)gd_policy_reader_map(reader, node, "samples", keys, field);
+}
+
 static void read_fleet(struct gd_policy_reader *reader, const struct gd_node *node, void *field)
 {
 	static const struct gd_policy_key keys[] = {
@@ -252,6 +283,7 @@ void gd_policy_read_host(struct gd_policy_reader *reader, const struct gd_node *
 		{ "upload", read_upload, offsetof(struct gd_policy, upload) },
 		{ "retention", read_retention, offsetof(struct gd_policy, retention) },
 		{ "core", read_core, offsetof(struct gd_policy, core) },
+		{ "samples", read_samples, offsetof(struct gd_policy, samples) },
 		{ "hook", read_hook, offsetof(struct gd_policy, hook) },
 		{ "fleet", read_fleet, offsetof(struct gd_policy, fleet_size) },
 		{ NULL, NULL, 0 },

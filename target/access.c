@@ -21,6 +21,7 @@ struct direct {
 	int proc_fd, pid_fd; /* borrowed */
 	pid_t pid;
 	uint32_t uid;
+	int filter_fd; /* -1, or what lets only the target's samples through */
 };
 
 int gd_access_explain(pid_t pid, uint32_t uid, const char *name, int code, struct gd_error *err)
@@ -205,9 +206,28 @@ static int open_perf(struct gd_access *access, pid_t tid, int *ret_fd, struct gd
 	return 0;
 }
 
+static int open_sampler(struct gd_access *access, const struct gd_perf_wanted *wanted,
+                        struct gd_perf_opened *ret, int *ret_fd, struct gd_error *err)
+{
+	struct direct *d = (struct direct *)access;
+	char path[32];
+	if (!gd_perf_wanted_is_sound(wanted))
+		return gd_fail(err, -EINVAL, "a perf event nobody could want");
+	(void)snprintf(path, sizeof(path), "task/%d", wanted->tid);
+	if (wanted->tid != 0 && faccessat(d->proc_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		return gd_fail_errno(err, -ESRCH, "thread %d", wanted->tid);
+	/* A pid that is another's by now would have its samples. */
+	if (gd_identity_ended(d->pid_fd))
+		return gd_fail(err, -ESRCH, "the target has exited");
+	return gd_perf_open(wanted, d->pid, &d->filter_fd, ret, ret_fd, err);
+}
+
 static void close_direct(struct gd_access *access)
 {
-	free(access);
+	struct direct *d = (struct direct *)access;
+	if (d->filter_fd >= 0)
+		(void)close(d->filter_fd);
+	free(d);
 }
 
 static const struct gd_access_ops direct_ops = {
@@ -217,6 +237,7 @@ static const struct gd_access_ops direct_ops = {
 	.list = list,
 	.open_group = open_group,
 	.open_perf = open_perf,
+	.open_sampler = open_sampler,
 	.close = close_direct,
 };
 
@@ -227,7 +248,7 @@ int gd_access_direct(int proc_fd, int pid_fd, pid_t pid, uint32_t uid, struct gd
 	if (d == NULL)
 		return gd_fail_errno(err, -ENOMEM, "pid %d", pid);
 	*d = (struct direct){ .access.ops = &direct_ops, .proc_fd = proc_fd, .pid_fd = pid_fd,
-		              .pid = pid, .uid = uid };
+		              .pid = pid, .uid = uid, .filter_fd = -1 };
 	*ret = (struct gd_access *)d;
 	return 0;
 }

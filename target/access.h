@@ -15,6 +15,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "target/perf_event.h"
 
 struct gd_access;
 
@@ -46,6 +47,9 @@ struct gd_access_ops {
 	                  const char *name, int *ret_fd, struct gd_error *err);
 	/* A perf event that samples the target's thread (see gd_access_open_perf). */
 	int (*open_perf)(struct gd_access *access, pid_t tid, int *ret_fd, struct gd_error *err);
+	/* An event that samples the target (see gd_perf_open). */
+	int (*open_sampler)(struct gd_access *access, const struct gd_perf_wanted *wanted,
+	                    struct gd_perf_opened *ret, int *ret_fd, struct gd_error *err);
 	/*
 	 * These, at most GD_ACCESS_WANTED_MAX, are about to be wanted once each: who has to ask may
 	 * ask for all in one go.  Only a hint, NULL allowed (the direct kind does not need it).

@@ -44,6 +44,7 @@ static enum gd_exit run(struct scene *scene, struct gd_capture_result *result,
 	char key[] = "k", value[] = "v";
 	struct gd_label label = { .key = key, .value = value };
 	assert_ok(gd_plan_make(GD_PROFILE_STANDARD, NULL, NULL, &plan, err), err);
+	plan.window.duration_ns = 200 * 1000000;
 	struct gd_capture_options options = {
 		.pid = scene->victim->pid,
 		.plan = &plan,
@@ -224,6 +225,7 @@ static void without_a_process_the_attachments_are_sealed(void **state)
 	struct gd_plan plan;
 	struct gd_error err = { 0 };
 	assert_ok(gd_plan_make(GD_PROFILE_STANDARD, NULL, NULL, &plan, &err), &err);
+	plan.window.duration_ns = 200 * 1000000;
 	const struct gd_attachment attachment = {
 		.artifact = { "exit.json", "application/json", "watcher", 0 },
 		.bytes = "{}",

@@ -146,6 +146,7 @@ static void a_hostile_container_gets_nothing_of_the_host(void **state)
 	struct gd_capture_result result;
 	struct gd_error err = { 0 };
 	assert_ok(gd_plan_make(GD_PROFILE_STANDARD, NULL, NULL, &plan, &err), &err);
+	plan.window.duration_ns = 200 * 1000000;
 	const struct gd_capture_options options = { .pid = pid, .plan = &plan,
 		                                    .output_dir = test_dir(),
 		                                    .trigger = "manual" };

@@ -86,8 +86,10 @@ static struct run capture_in(const char *dir, pid_t pid, const char *option, con
 {
 	char number[16];
 	(void)snprintf(number, sizeof(number), "%d", (int)pid);
-	const char *argv[] = { "godiag-capture", "--pid", number, "--output", dir, option, value,
-		               NULL };
+	bool sampled = option == NULL || strcmp(option, "--only") != 0;
+	const char *argv[] = { "godiag-capture", "--pid", number, "--output", dir,
+		               sampled ? "--duration" : option, sampled ? "200ms" : value,
+		               sampled ? option : NULL, value, NULL };
 	struct run run = start(argv, in_child);
 	finish(&run);
 	return run;
@@ -255,6 +257,12 @@ static void usage_errors_say_what_to_write(void **state)
 		{ { "godiag-capture", "--pid", "1", "--core", "fat", NULL }, "full or thin" },
 		{ { "godiag-capture", "--pid", "1", "--max-pause", "50", NULL }, "ms" },
 		{ { "godiag-capture", "--pid", "1", "--max-pause", "1h", NULL }, "10 s" },
+		{ { "godiag-capture", "--pid", "1", "--duration", "1h", NULL }, "10m" },
+		{ { "godiag-capture", "--pid", "1", "--duration", "0", NULL }, "100ms" },
+		{ { "godiag-capture", "--pid", "1", "--frequency", "0", NULL }, "1 to 1000" },
+		{ { "godiag-capture", "--pid", "1", "--frequency", "99kHz", NULL }, "1 to 1000" },
+		{ { "godiag-capture", "--pid", "1", "--only", "proc", "--duration", "1s", NULL },
+		  "nothing is sampled" },
 		{ { "godiag-capture", "--pid", "1", "--base", "x", NULL }, "--core full" },
 		{ { "godiag-capture", "--pid", "1", "--upload", "ftp://x/y", NULL }, "s3://" },
 		{ { "godiag-capture", "--pid", "1", "--label", "novalue", NULL }, "KEY=VALUE" },
@@ -290,7 +298,8 @@ static void an_interrupt_at_any_moment_leaves_whole_archives(void **state)
 	(void)snprintf(dir, sizeof(dir), "%s", fresh_dir());
 	(void)snprintf(number, sizeof(number), "%d", (int)getpid());
 	for (int i = 0; i < 60 && (interrupted < 3 || i < 20); i++) {
-		const char *argv[] = { "godiag-capture", "--pid", number, "--output", dir, NULL };
+		const char *argv[] = { "godiag-capture", "--pid", number, "--output", dir,
+			               "--duration", "200ms", NULL };
 		RUN run = start(argv, NULL);
 		/* Ever later in each round: how long it takes to begin is the machine's affair. */
 		(void)usleep((useconds_t)((i % 20) * (1 + 2 * (i / 20))) * 1000 + 2000);

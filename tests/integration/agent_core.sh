@@ -30,6 +30,7 @@ echo $! >"$dir/victim.pid"
 exec 9>"$dir/in"
 pid=$(cat "$dir/victim.pid")
 cat >"$dir/policy.yaml" <<-END
+	samples: { duration: 100ms }
 	services:
 	  - name: here
 	    match: { comm: gdcore-it }

@@ -182,7 +182,7 @@ def main():
             print("# not covered: %s" % e)
             programs.remove(argv)
     capture = [os.path.join(build, "godiag-capture"), "--output", spool, "--quiet",
-               "--profile", "full"]
+               "--profile", "full", "--duration", "100ms"]
     spans = collections.defaultdict(lambda: 0.5)
     hits, harms, ended, zombies, standing = collections.Counter(), [], 0, 0, 0
     i = -1

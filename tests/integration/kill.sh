@@ -38,7 +38,7 @@ unharmed() {
 mkdir "$dir/spool"
 killed=0
 for ms in 000 001 002 003 004 005 007 009 011 013 015 018 021 025 029 033 038 044 050 060; do
-	"$godiag" --pid "$target" --output "$dir/spool" --quiet >/dev/null 2>&1 &
+	"$godiag" --pid "$target" --duration 100ms --output "$dir/spool" --quiet >/dev/null 2>&1 &
 	capture=$!
 	sleep "0.$ms"
 	kill -KILL "$capture" 2>/dev/null && killed=$((killed + 1))
@@ -53,7 +53,7 @@ done
 sealed=$(ls "$dir/spool" | wc -l)
 
 status=0
-"$godiag" --pid "$target" --output "$dir/spool" --quiet >/dev/null || status=$?
+"$godiag" --pid "$target" --duration 100ms --output "$dir/spool" --quiet >/dev/null || status=$?
 [ "$status" = 0 ] || [ "$status" = 4 ] || { echo "the last capture: exit $status"; exit 1; }
 unharmed "a whole capture"
 [ "$(ls "$dir/spool" | wc -l)" = $((sealed + 1)) ]

@@ -31,6 +31,7 @@ bash tests/demo/build_service.sh "$dir/checkout" >/dev/null || { echo "skipped: 
 service_start "$dir" -calm -clients 4 -for 24h
 mkdir "$dir/store"
 cat >"$dir/policy.yaml" <<END
+samples: { duration: 100ms }
 services:
   - name: checkout
     match: { exe: $dir/checkout }

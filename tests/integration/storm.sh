@@ -32,6 +32,7 @@ port=$(bash tests/neighbours.sh port)
 token=$(agent_token "$dir" alertmanager)
 alerts=7 gone=5 restarts=2 spool=$((1 << 20))
 cat >"$dir/policy.yaml" <<END
+samples: { duration: 100ms }
 services:
   - name: checkout
     match: { exe: $dir/checkout }

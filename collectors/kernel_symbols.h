@@ -1,0 +1,38 @@
+#pragma once
+/*
+ * Names of functions of the kernel, from /proc/kallsyms.  Only those that are asked for are kept: the
+ * file has some 200,000.  Where the kernel hides its addresses (kptr_restrict, no CAP_SYSLOG) there are
+ * no names.  The file is the kernel's, but modules name things in it, so it is parsed as foreign.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct gd_kernel_symbol {
+	uint64_t pc;     /* asked for; set by the caller */
+	char name[64];   /* "do_syscall_64", "[nf_tables] nft_do_chain"; "" not known */
+};
+
+/* Fills the names of symbols (sorted by pc here).  -ENOTSUP: the addresses are hidden. */
+int gd_kernel_symbols_name(int kallsyms_fd, struct gd_kernel_symbol *symbols, size_t n,
+                           struct gd_error *err);
+
+/* The same from text in pieces, for tests and the fuzzer: begin, text, end. */
+struct gd_kernel_symbols_reader {
+	struct gd_kernel_symbol *symbols;
+	uint64_t *starts; /* of the symbol found for each so far; owned */
+	size_t n;
+	char line[256];
+	size_t line_len;
+	bool skipping;    /* the rest of a line that is too long */
+	bool any_address;
+	uint64_t last;    /* the kernel's own come first and sorted, */
+	bool sorted;
+	bool done;        /* so that the rest may be of no interest */
+};
+int gd_kernel_symbols_begin(struct gd_kernel_symbols_reader *reader,
+                            struct gd_kernel_symbol *symbols, size_t n, struct gd_error *err);
+void gd_kernel_symbols_text(struct gd_kernel_symbols_reader *reader, const char *text, size_t len);
+int gd_kernel_symbols_end(struct gd_kernel_symbols_reader *reader, struct gd_error *err);

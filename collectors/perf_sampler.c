@@ -1,0 +1,284 @@
+#include "collectors/perf_sampler.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "collectors/perf_ring.h"
+
+/* Events of each thread on each CPU: more take too long to open and, above all, to close. */
+#define INHERITED_MAX 2000
+
+struct gd_perf_sampler {
+	struct gd_target *target;
+	struct gd_perf_sampler_options options;
+	struct gd_perf_sampler_about about;
+	uint32_t *cpus;
+	size_t n_cpus;
+	int *fds;
+	size_t n_fds;
+	struct gd_perf_ring *rings; /* one per CPU */
+	struct pollfd *polls;
+	size_t n_rings;
+	uint8_t record[GD_PERF_RECORD_BYTES];
+};
+
+/* ---- which CPUs ------------------------------------------------------------------------------ */
+
+/* "0-3,6": the kernel's list. */
+static int parse_cpus(struct gd_perf_sampler *s, const char *text, struct gd_error *err)
+{
+	s->cpus = calloc(GD_PERF_CPUS_MAX, sizeof(*s->cpus));
+	if (s->cpus == NULL)
+		return gd_fail_errno(err, -ENOMEM, "a list of CPUs");
+	const char *at = text;
+	for (;;) {
+		uint64_t first, last;
+		if (!gd_text_u64(at, &at, 10, &first))
+			break;
+		last = first;
+		if (*at == '-' && !gd_text_u64(at + 1, &at, 10, &last))
+			break;
+		for (; first <= last && first < GD_PERF_CPUS_MAX && s->n_cpus < GD_PERF_CPUS_MAX;
+		     first++)
+			s->cpus[s->n_cpus++] = (uint32_t)first;
+		if (*at != ',')
+			break;
+		at++;
+	}
+	return s->n_cpus > 0 ? 0 : gd_fail(err, -EBADMSG, "which CPUs are online?");
+}
+
+static int read_cpus(struct gd_perf_sampler *s, struct gd_error *err)
+{
+	GD_BUF struct gd_buf text = GD_BUF_INIT(64 << 10);
+	int r = gd_target_read_file(s->target, "/sys/devices/system/cpu/online", &text, err);
+	return r < 0 ? r : parse_cpus(s, gd_buf_str(&text), err);
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static void close_events(struct gd_perf_sampler *s)
+{
+	for (size_t i = 0; i < s->n_rings; i++)
+		gd_perf_ring_unmap(&s->rings[i]);
+	for (size_t i = 0; i < s->n_fds; i++)
+		(void)close(s->fds[i]);
+	s->n_rings = s->n_fds = 0;
+}
+
+/* One more event, its records into the last ring or one of its own. */
+static int add_event(struct gd_perf_sampler *s, uint32_t way, uint32_t cpu, pid_t tid, bool own_ring,
+                     struct gd_error *err)
+{
+	struct gd_access *access = s->target->access;
+	struct gd_perf_opened opened;
+	const struct gd_perf_wanted wanted = {
+		.way = way,
+		/* The first one decides: shares of different events cannot be added up. */
+		.event = s->n_fds > 0 ? s->about.event : GD_PERF_BEST,
+		.cpu = cpu,
+		.tid = tid,
+		.frequency_hz = s->options.frequency_hz,
+		.stack_bytes = way == GD_PERF_EVERYBODY ? 0 : s->options.stack_bytes,
+	};
+	GD_CLOSE int fd = -1;
+	int r = access->ops->open_sampler(access, &wanted, &opened, &fd, err);
+	if (r < 0)
+		return r;
+	if (own_ring) {
+		struct gd_perf_ring *ring = &s->rings[s->n_rings];
+		r = gd_perf_ring_map(fd, s->options.ring_bytes, ring, err);
+		if (r < 0)
+			return r;
+		s->polls[s->n_rings++] = (struct pollfd){ .fd = fd, .events = POLLIN };
+		if (s->about.ring_bytes == 0 || ring->data_bytes < s->about.ring_bytes)
+			s->about.ring_bytes = ring->data_bytes;
+	} else if (ioctl(fd, PERF_EVENT_IOC_SET_OUTPUT, s->rings[s->n_rings - 1].fd) < 0) {
+		return gd_fail_errno(err, -errno, "two perf events into one ring");
+	}
+	if (s->n_fds == 0)
+		s->about = (struct gd_perf_sampler_about){ .way = way, .event = opened.event,
+			                                   .kernel = true,
+			                                   .stack_bytes = wanted.stack_bytes,
+			                                   .ring_bytes = s->about.ring_bytes,
+			                                   .fell_back = s->about.fell_back };
+	s->about.kernel = s->about.kernel && opened.kernel != 0;
+	s->fds[s->n_fds++] = gd_steal_fd(&fd);
+	return 0;
+}
+
+static int make_room(struct gd_perf_sampler *s, size_t n_fds, struct gd_error *err)
+{
+	free(s->fds);
+	s->fds = calloc(n_fds, sizeof(*s->fds));
+	return s->fds != NULL ? 0 : gd_fail_errno(err, -ENOMEM, "%zu perf events", n_fds);
+}
+
+static int open_per_cpu(struct gd_perf_sampler *s, uint32_t way, struct gd_error *err)
+{
+	int r = make_room(s, s->n_cpus, err);
+	for (size_t i = 0; i < s->n_cpus && r == 0; i++) {
+		r = add_event(s, way, s->cpus[i], 0, true, err);
+		/* A CPU that has gone offline takes none with it. */
+		if (r == -ENODEV)
+			r = 0;
+	}
+	if (r == 0 && s->n_fds == 0)
+		r = gd_fail(err, -ENODEV, "no CPU takes a perf event");
+	return r;
+}
+
+static int open_per_thread(struct gd_perf_sampler *s, struct gd_error *err)
+{
+	GD_FREE pid_t *tids = NULL;
+	size_t n = 0;
+	int r = gd_target_threads(s->target, &tids, &n, err);
+	if (r < 0)
+		return r;
+	if (n * s->n_cpus > INHERITED_MAX)
+		return gd_fail(err, -E2BIG, "%zu threads on %zu CPUs are too many for an event each",
+		               n, s->n_cpus);
+	r = make_room(s, n * s->n_cpus + 1, err);
+	for (size_t i = 0; i < s->n_cpus && r == 0; i++) {
+		bool own_ring = true;
+		for (size_t k = 0; k < n && r == 0; k++) {
+			r = add_event(s, GD_PERF_INHERITED, s->cpus[i], tids[k], own_ring, err);
+			if (r == 0)
+				own_ring = false;
+			else if (r == -ESRCH)
+				r = 0; /* it has ended meanwhile */
+		}
+	}
+	if (r == 0 && s->n_fds == 0)
+		r = gd_fail(err, -ESRCH, "the target's threads have ended");
+	return r;
+}
+
+static int open_way(struct gd_perf_sampler *s, uint32_t way, struct gd_error *err)
+{
+	if (s->options.ways_off[way])
+		return gd_fail(err, -EPERM, "%s: turned off", gd_perf_way_name(way));
+	return way == GD_PERF_INHERITED ? open_per_thread(s, err) : open_per_cpu(s, way, err);
+}
+
+static int open_best(struct gd_perf_sampler *s, struct gd_error *err)
+{
+	struct gd_error first = { 0 };
+	for (uint32_t way = 0; way < GD_PERF_WAYS; way++) {
+		struct gd_error why = { 0 };
+		int r = open_way(s, way, &why);
+		if (r == 0) {
+			s->about.fell_back = first;
+			s->about.cpus = (uint32_t)s->n_cpus;
+			s->about.fds = s->n_fds;
+			return 0;
+		}
+		close_events(s);
+		s->about = (struct gd_perf_sampler_about){ .way = 0 };
+		if (first.code == 0)
+			first = why;
+		if (r == -ESRCH && way == GD_PERF_INHERITED) {
+			first = why;
+			break;
+		}
+	}
+	*err = first;
+	return first.code;
+}
+
+int gd_perf_sampler_open(struct gd_target *target, const struct gd_perf_sampler_options *options,
+                         struct gd_perf_sampler **ret, struct gd_error *err)
+{
+	struct gd_error why = { 0 };
+	GD_PERF_SAMPLER struct gd_perf_sampler *s = calloc(1, sizeof(*s));
+	if (s == NULL)
+		return gd_fail_errno(err, -ENOMEM, "a sampler");
+	s->target = target;
+	s->options = *options;
+	if (s->options.ring_bytes == 0)
+		s->options.ring_bytes = GD_PERF_RING_MAX;
+	int r = read_cpus(s, &why);
+	if (r == 0) {
+		s->rings = calloc(s->n_cpus, sizeof(*s->rings));
+		s->polls = calloc(s->n_cpus, sizeof(*s->polls));
+		r = s->rings != NULL && s->polls != NULL ?
+		            open_best(s, &why) : gd_fail_errno(&why, -ENOMEM, "rings");
+	}
+	if (r < 0) {
+		if (err != NULL)
+			*err = why;
+		return r;
+	}
+	*ret = s;
+	s = NULL;
+	return 0;
+}
+
+void gd_perf_sampler_close(struct gd_perf_sampler *s)
+{
+	if (s == NULL)
+		return;
+	close_events(s);
+	free(s->rings);
+	free(s->polls);
+	free(s->fds);
+	free(s->cpus);
+	free(s);
+}
+
+const struct gd_perf_sampler_about *gd_perf_sampler_about(const struct gd_perf_sampler *s)
+{
+	return &s->about;
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+void gd_perf_sampler_start(struct gd_perf_sampler *s)
+{
+	for (size_t i = 0; i < s->n_fds; i++)
+		(void)ioctl(s->fds[i], PERF_EVENT_IOC_ENABLE, 0);
+}
+
+void gd_perf_sampler_stop(struct gd_perf_sampler *s)
+{
+	for (size_t i = 0; i < s->n_fds; i++)
+		(void)ioctl(s->fds[i], PERF_EVENT_IOC_DISABLE, 0);
+}
+
+void gd_perf_sampler_wait(struct gd_perf_sampler *s, int timeout_ms)
+{
+	(void)poll(s->polls, (nfds_t)s->n_rings, timeout_ms);
+	/* The event of a thread that has ended is ready for ever. */
+	for (size_t i = 0; i < s->n_rings; i++)
+		if ((s->polls[i].revents & (POLLHUP | POLLERR | POLLNVAL)) != 0)
+			s->polls[i].fd = -1;
+}
+
+uint64_t gd_perf_sampler_drain(struct gd_perf_sampler *s,
+                               void (*each)(void *arg, const struct gd_perf_record *record),
+                               void *arg)
+{
+	uint64_t senseless = 0;
+	struct gd_perf_record record;
+	for (size_t i = 0; i < s->n_rings; i++) {
+		/* As much as one ring holds: who writes faster than we read must not keep us. */
+		size_t taken = 0;
+		for (int n; taken < 2 * s->rings[i].data_bytes &&
+		            (n = gd_perf_ring_next(&s->rings[i], s->record)) != 0;) {
+			taken += n > 0 ? (size_t)n : s->rings[i].data_bytes;
+			if (n > 0 && gd_perf_record_parse(s->record, (size_t)n, s->about.stack_bytes,
+			                                  &record, NULL) == 0)
+				each(arg, &record);
+			else
+				senseless++;
+		}
+	}
+	return senseless;
+}

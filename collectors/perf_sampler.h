@@ -1,0 +1,62 @@
+#pragma once
+/*
+ * Samples one process with all its threads, also those that come: opens the events by way of the
+ * target's access (the best way that is allowed), maps a ring per CPU, hands out the records.  It
+ * neither stops nor touches the target.  What a record means is its reader's business, and so is
+ * whether it is the target's: with GD_PERF_EVERYBODY, and of processes forked from it, others come too.
+ *
+ * One thread; whoever drains late loses records, which the kernel counts (GD_PERF_LOST).
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "collectors/perf_record.h"
+#include "target/perf_event.h"
+#include "target/target.h"
+
+struct gd_perf_sampler;
+
+struct gd_perf_sampler_options {
+	uint32_t frequency_hz;
+	uint32_t stack_bytes; /* of a copy; see gd_perf_sampler_about for what came of it */
+	size_t ring_bytes;    /* per CPU, a power of two; 0: GD_PERF_RING_MAX */
+	/* For tests: pretend that these are not allowed. */
+	bool ways_off[GD_PERF_WAYS];
+};
+
+struct gd_perf_sampler_about {
+	uint32_t way, event;
+	bool kernel;          /* are samples taken in the kernel, too? */
+	uint32_t stack_bytes; /* 0: chains by frame pointers are all there is */
+	uint32_t cpus;
+	size_t fds;
+	size_t ring_bytes;    /* the smallest */
+	struct gd_error fell_back; /* code 0, or why the better ways were not taken */
+};
+
+/* Opened and mapped, not running.  -EACCES, -EPERM: `err` says what would have to be allowed. */
+int gd_perf_sampler_open(struct gd_target *target, const struct gd_perf_sampler_options *options,
+                         struct gd_perf_sampler **ret, struct gd_error *err);
+void gd_perf_sampler_close(struct gd_perf_sampler *sampler); /* NULL allowed */
+static inline void gd_cleanup_perf_sampler(struct gd_perf_sampler **sampler)
+{
+	gd_perf_sampler_close(*sampler);
+}
+#define GD_PERF_SAMPLER __attribute__((cleanup(gd_cleanup_perf_sampler)))
+
+const struct gd_perf_sampler_about *gd_perf_sampler_about(const struct gd_perf_sampler *sampler);
+
+void gd_perf_sampler_start(struct gd_perf_sampler *sampler);
+void gd_perf_sampler_stop(struct gd_perf_sampler *sampler);
+
+/* Waits until a ring has much in it, or so long. */
+void gd_perf_sampler_wait(struct gd_perf_sampler *sampler, int timeout_ms);
+
+/*
+ * Takes out all records there are; each is valid during its call.  Returns how many made no sense.
+ * Records of one CPU come in order, those of several do not.
+ */
+uint64_t gd_perf_sampler_drain(struct gd_perf_sampler *sampler,
+                               void (*each)(void *arg, const struct gd_perf_record *record),
+                               void *arg);

@@ -1,0 +1,306 @@
+#include "collectors/perf_stack.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "golang/unwind.h"
+
+enum {
+	CHAIN_MAX = 256,  /* the kernel's own limit is 127, more if somebody raised it */
+	VDSO_WORDS = 48,  /* what functions of the vdso keep on the stack */
+	NATIVE_MAX = 128, /* frames of C in a row */
+};
+
+const char *gd_perf_stack_end_name(enum gd_perf_stack_end end)
+{
+	static const char *const names[GD_PERF_ENDS] = {
+		[GD_PERF_END_ROOT] = "root",       [GD_PERF_END_SWITCH] = "stack_switch",
+		[GD_PERF_END_NATIVE] = "native",   [GD_PERF_END_DEEP] = "too_deep",
+		[GD_PERF_END_LOST] = "lost",       [GD_PERF_END_NONE] = "none",
+	};
+	return names[end];
+}
+
+struct walk {
+	struct gd_go *go;
+	const struct gd_perf_record *sample;
+	struct gd_perf_stack *to;
+	uint64_t chain[CHAIN_MAX]; /* by frame pointers; [0] is where execution was */
+	size_t n_chain;
+	bool done; /* `to->end` is known */
+};
+
+static void end(struct walk *w, enum gd_perf_stack_end how)
+{
+	w->to->end = how;
+	w->done = true;
+}
+
+static void add(struct walk *w, uint64_t pc, enum gd_perf_frame_kind kind, bool exact,
+                bool inferred)
+{
+	if (w->to->n == GD_PERF_DEPTH_MAX) {
+		if (!w->done)
+			end(w, GD_PERF_END_DEEP);
+		return;
+	}
+	w->to->list[w->to->n++] = (struct gd_perf_frame){ .pc = pc, .kind = (uint8_t)kind,
+		                                          .exact = exact, .inferred = inferred };
+}
+
+static const struct gd_site *site_of(struct walk *w, uint64_t pc, bool exact)
+{
+	return w->go != NULL ? gd_symbols_site(w->go->symbols, pc, exact) : NULL;
+}
+
+static const char *function_of(const struct gd_site *site)
+{
+	return site->lines[site->n_lines - 1].function;
+}
+
+/*
+ * Functions after which no caller waits on the same or on another stack: they begin the work of a
+ * scheduler's stack.  What they were called from has been put aside and is no part of what runs.
+ */
+static bool begins_anew(const struct gd_site *site)
+{
+	const char *name = function_of(site);
+	return strcmp(name, "runtime.mcall") == 0 || strcmp(name, "runtime.rt0_go") == 0 || strcmp(name, "runtime.mstart") == 0 ||
+	       strcmp(name, "runtime.mstart0") == 0;
+}
+
+static bool is_root(const struct gd_site *site)
+{
+	return (site->flag & GD_FUNC_TOP_FRAME) != 0;
+}
+
+/* ---- the chain by frame pointers ------------------------------------------------------------- */
+
+/*
+ * The entry that the CALL before a return address names, 0 when it names none.  x86-64: E8 rel32.
+ */
+static uint64_t called_from(struct walk *w, uint64_t ret)
+{
+#if defined(__x86_64__)
+	uint8_t code[5];
+	if (gd_memory_read(w->go->memory, ret - sizeof(code), code, sizeof(code), NULL) == 0 &&
+	    code[0] == 0xe8)
+		return ret + (uint64_t)(int64_t)(int32_t)gd_load_u32(code + 1);
+#else
+	(void)w;
+	(void)ret;
+#endif
+	return 0;
+}
+
+/*
+ * The chain says that the last frame returns to `ret`.  But a frame pointer skips the caller of a
+ * function without a frame of its own: then the CALL there names somebody else.
+ */
+static void add_skipped(struct walk *w, uint64_t ret)
+{
+	const struct gd_perf_frame *last = &w->to->list[w->to->n - 1];
+	const struct gd_site *callee = site_of(w, last->pc, last->exact || last->inferred);
+	uint64_t entry = callee != NULL ? callee->entry : 0;
+	uint64_t called = called_from(w, ret);
+	if (called == 0 || called == entry)
+		return;
+	const struct gd_site *site = site_of(w, called, true);
+	/* Not the beginning of a function: what looked like a CALL was none. */
+	if (site != NULL && site->entry == called && !is_root(site))
+		add(w, called, GD_PERF_FRAME_GO, true, true);
+}
+
+/* All that is left of the chain from its entry `at` on. */
+static void follow_chain(struct walk *w, size_t at)
+{
+	for (; at < w->n_chain && !w->done; at++) {
+		uint64_t pc = w->chain[at];
+		const struct gd_site *site = site_of(w, pc, false);
+		if (site == NULL) {
+			add(w, pc, GD_PERF_FRAME_NATIVE, false, false);
+			continue;
+		}
+		add_skipped(w, pc);
+		site = site_of(w, pc, false);
+		add(w, pc, GD_PERF_FRAME_GO, false, false);
+		if (site != NULL && is_root(site))
+			end(w, GD_PERF_END_ROOT);
+		else if (site != NULL && begins_anew(site))
+			end(w, GD_PERF_END_SWITCH);
+	}
+	if (w->done)
+		return;
+	const struct gd_perf_frame *last = &w->to->list[w->to->n - 1];
+	end(w, last->kind == GD_PERF_FRAME_NATIVE ? GD_PERF_END_NATIVE : GD_PERF_END_DEEP);
+}
+
+/* Where in the chain the outermost frame is that both walkers know; 0: nowhere. */
+static size_t common(const struct walk *w, size_t first)
+{
+	const struct gd_perf_stack *s = w->to;
+	for (size_t i = s->n; i-- > first;)
+		for (size_t at = 1; at < w->n_chain; at++)
+			if (w->chain[at] == s->list[i].pc && !s->list[i].exact)
+				return at;
+	return 0;
+}
+
+/* The walk over the copy cannot go on; `fallback`: where the chain does if nothing is common, 0 no. */
+static void splice(struct walk *w, size_t first, size_t fallback, enum gd_perf_stack_end otherwise)
+{
+	size_t at = common(w, first);
+	if (at == 0 && fallback == 0) {
+		end(w, otherwise);
+		return;
+	}
+	w->to->spliced = true;
+	follow_chain(w, at != 0 ? at + 1 : fallback);
+}
+
+/* ---- over the copy --------------------------------------------------------------------------- */
+
+static struct gd_stack copy_of(const struct walk *w)
+{
+	uint64_t sp = gd_perf_record_reg(w->sample, GD_PERF_SP);
+	return (struct gd_stack){ .at = sp, .hi = sp + w->sample->stack_len,
+		                  .len = w->sample->stack_len, .bytes = w->sample->stack };
+}
+
+/* A frame's caller in its own copy is always right; what comes behind the end is the chain's. */
+static void walk_go(struct walk *w, struct gd_stack *stack, uint64_t pc, uint64_t sp,
+                    enum gd_unwind_from from, size_t fallback)
+{
+	struct gd_unwind u;
+	size_t first = w->to->n;
+	bool anew = false;
+	gd_unwind_begin(&u, w->go->symbols, stack, pc, sp, from);
+	for (; u.site != NULL && !w->done; gd_unwind_next(&u)) {
+		anew = begins_anew(u.site);
+		add(w, u.pc, GD_PERF_FRAME_GO, u.exact, false);
+	}
+	if (w->done)
+		return;
+	switch (u.end) {
+	case GD_UNWIND_ROOT:
+		end(w, GD_PERF_END_ROOT);
+		return;
+	case GD_UNWIND_SWITCHED:
+		/* Assembly that has just changed stacks is where execution was: its caller is the
+		 * chain's next. */
+		if (fallback == 0 && from == GD_UNWIND_TRAP && w->to->n == first + 1)
+			fallback = 1;
+		if (anew)
+			end(w, GD_PERF_END_SWITCH);
+		else
+			splice(w, first, fallback, GD_PERF_END_SWITCH);
+		return;
+	case GD_UNWIND_GOING:
+	case GD_UNWIND_LOST_PC:
+	case GD_UNWIND_LOST_SP:
+	case GD_UNWIND_TOO_DEEP:
+		break;
+	}
+	splice(w, first, fallback, u.end == GD_UNWIND_LOST_SP ? GD_PERF_END_DEEP
+	                                                        : GD_PERF_END_LOST);
+}
+
+/*
+ * Functions of the vdso run on the thread's system stack, called by assembly of the runtime's that has
+ * put the goroutine's stack aside: its return address is near.
+ */
+static bool walk_vdso(struct walk *w, struct gd_stack *stack)
+{
+	for (size_t i = 0; i < VDSO_WORDS && (i + 1) * 8 <= stack->len; i++) {
+		uint64_t word = gd_load_u64(stack->bytes + i * 8);
+		const struct gd_site *site = site_of(w, word, false);
+		if (site == NULL || (strncmp(function_of(site), "runtime.nanotime", 16) != 0 &&
+		                     strncmp(function_of(site), "runtime.walltime", 16) != 0 &&
+		                     strncmp(function_of(site), "time.now", 8) != 0))
+			continue;
+		/* What called that is the chain's first entry that is not in the vdso or it. */
+		uint64_t entry = site->entry;
+		size_t at = 1;
+		for (; at < w->n_chain; at++) {
+			const struct gd_site *next = site_of(w, w->chain[at], false);
+			if (next != NULL && next->entry != entry)
+				break;
+		}
+		walk_go(w, stack, word, stack->at + (i + 1) * 8, GD_UNWIND_SAVED,
+		        at < w->n_chain ? at : 0);
+		return true;
+	}
+	return false;
+}
+
+static bool is_vdso(const struct walk *w, uint64_t pc)
+{
+	const struct gd_map *map = w->go != NULL ? gd_maps_find(w->go->maps, pc) : NULL;
+	return map != NULL && strcmp(map->path, "[vdso]") == 0;
+}
+
+/*
+ * In code without tables of ours: by frame pointers within the copy, until a return address lies in Go
+ * code.  Code built without frame pointers gives nothing here.
+ */
+static void walk_native(struct walk *w, struct gd_stack *stack)
+{
+	uint64_t fp = gd_perf_record_reg(w->sample, GD_PERF_BP);
+	uint64_t lowest = stack->at;
+	size_t at = 1;
+	for (int i = 0; i < NATIVE_MAX && w->go != NULL; i++, at++) {
+		const uint8_t *pair = fp >= lowest ? gd_stack_at(stack, fp, 16) : NULL;
+		if (pair == NULL)
+			break;
+		uint64_t pc = gd_load_u64(pair + 8);
+		if (site_of(w, pc, false) != NULL) {
+			walk_go(w, stack, pc, fp + 16, GD_UNWIND_SAVED, 0);
+			return;
+		}
+		if (at < w->n_chain && w->chain[at] != pc)
+			break;
+		add(w, pc, GD_PERF_FRAME_NATIVE, false, false);
+		lowest = fp + 16;
+		fp = gd_load_u64(pair);
+	}
+	follow_chain(w, at);
+}
+
+static void walk_user(struct walk *w)
+{
+	bool copied = w->sample->regs != NULL && w->sample->stack != NULL;
+	uint64_t pc = copied ? gd_perf_record_reg(w->sample, GD_PERF_PC)
+	                     : (w->n_chain > 0 ? w->chain[0] : 0);
+	if (pc == 0 && w->n_chain == 0 && !copied) {
+		end(w, GD_PERF_END_NONE);
+		return;
+	}
+	struct gd_stack stack = copied ? copy_of(w) : (struct gd_stack){ .hi = 0 };
+	bool is_go = site_of(w, pc, true) != NULL || (w->go != NULL && copied && pc == 0);
+	if (is_go && copied) {
+		walk_go(w, &stack, pc, stack.at, GD_UNWIND_TRAP, 0);
+		return;
+	}
+	add(w, pc, is_go ? GD_PERF_FRAME_GO : GD_PERF_FRAME_NATIVE, true, false);
+	if (copied && is_vdso(w, pc) && walk_vdso(w, &stack))
+		return;
+	if (copied)
+		walk_native(w, &stack);
+	else
+		follow_chain(w, 1);
+}
+
+void gd_perf_stack_of(struct gd_go *go, const struct gd_perf_record *sample,
+                      struct gd_perf_stack *ret)
+{
+	struct walk w = { .go = go, .sample = sample, .to = ret };
+	ret->n = 0;
+	ret->spliced = false;
+	w.n_chain = gd_perf_record_chain(sample, GD_PERF_KERNEL_HALF, w.chain, CHAIN_MAX);
+	for (size_t i = 0; i < w.n_chain; i++)
+		add(&w, w.chain[i], GD_PERF_FRAME_KERNEL, i == 0 && sample->in_kernel, false);
+	ret->n_kernel = ret->n;
+	w.n_chain = gd_perf_record_chain(sample, GD_PERF_USER_HALF, w.chain, CHAIN_MAX);
+	w.done = false;
+	walk_user(&w);
+}

@@ -1,0 +1,40 @@
+#pragma once
+/*
+ * Which goroutine did a sampled thread run?  The register that holds g says so in Go's own code, but
+ * assembly uses it for other things; the thread's m says so too, but only for the moment when it is
+ * read, up to a tenth of a second later.  So both are read and checked against the sample: its stack
+ * pointer, and the function that the goroutine began with.  What is not proved says how far it goes.
+ */
+#include <stdint.h>
+
+#include "collectors/perf_record.h"
+#include "collectors/perf_stack.h"
+#include "golang/runtime.h"
+
+enum gd_goroutine_confidence {
+	GD_GOROUTINE_NONE,     /* it ran none, or nobody knows */
+	GD_GOROUTINE_THREAD,   /* what its thread ran when the ring was read */
+	GD_GOROUTINE_REGISTER, /* the register said so, and the stack has moved since */
+	GD_GOROUTINE_EXACT,    /* the sample was taken on this goroutine's stack */
+	GD_GOROUTINE_CONFIDENCES,
+};
+const char *gd_goroutine_confidence_name(uint32_t confidence); /* "exact", "register", ... */
+
+struct gd_samples_goroutine {
+	uint64_t goid; /* 0 none */
+	uint64_t labels; /* value of g.labels */
+	enum gd_goroutine_confidence confidence;
+};
+
+struct gd_samples_goroutines;
+
+/* go is borrowed. */
+int gd_samples_goroutines_create(struct gd_go *go, struct gd_samples_goroutines **ret,
+                                 struct gd_error *err);
+void gd_samples_goroutines_destroy(struct gd_samples_goroutines *goroutines); /* NULL allowed */
+
+/* To be asked soon after the sample was taken.  `stack` is the sample's. */
+void gd_samples_goroutines_find(struct gd_samples_goroutines *goroutines,
+                                const struct gd_perf_record *sample,
+                                const struct gd_perf_stack *stack,
+                                struct gd_samples_goroutine *ret);

@@ -1,0 +1,227 @@
+/*
+ * Samples of programs whose call chains are known, in every release and variant: whatever a frame
+ * pointer gets wrong, callers are right, and stacks reach their roots.
+ */
+#include "collectors/collector.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "tests/go_target.h"
+#include "tests/kept.h"
+#include "tests/pprof_lines.h"
+#include "tests/test.h"
+
+#define MS INT64_C(1000000)
+
+/* Who calls whom in tests/victims/busy; a caller may be one of several. */
+static const struct {
+	const char *function;
+	const char *callers[4];
+} known[] = {
+	{ "main.shaStep", { "main.goSha" } },
+	{ "main.leafCaller", { "main.goLeaf", "main.goCalledByC", "main._cgoexp", "_cgoexp" } },
+	{ "main.leaf", { "main.leafCaller", "main.deep", "main.labelledStep" } },
+	{ "main.deep", { "main.deep", "main.goDeep" } },
+	{ "main.inlinedInner", { "main.inlinedOuter" } },
+	{ "main.inlinedOuter", { "main.inliner" } },
+	{ "main.inliner", { "main.goInlined" } },
+	{ "main.clockStep", { "main.goVdso" } },
+	{ "main.allocStep", { "main.goAlloc" } },
+	{ "main.pingStep", { "main.goPing" } },
+	{ "main.readStep", { "main.goSyscall" } },
+	{ "main.growStep", { "main.growStep", "main.grown" } },
+	{ "main.labelledStep", { "main.goLabelled" } },
+	{ "main.cgoStep", { "main.goCgo" } },
+	{ "main.callbackStep", { "main.goCallback" } },
+	{ "crypto/sha256.Sum256", { "main.shaStep" } },
+	{ "syscall.read", { "syscall.Read" } },
+	{ "main._Cfunc_c_step", { "main.cgoStep" } },
+	{ "main._Cfunc_c_calls_go", { "main.callbackStep" } },
+};
+
+/* Where a stack of a Go program may begin. */
+static const char *const roots[] = {
+	"main.go", "main.grown", "runtime.main", "runtime.mcall", "runtime.mstart", "runtime.bg",
+	"runtime.gcBgMarkWorker", "runtime.forcegchelper", "runtime.runfinq", "runtime.rt0_go",
+	"runtime.ensureSigM", "runtime.morestack", "runtime.gcenable", "runtime.runCleanups",
+	"runtime.(*",
+};
+
+struct totals {
+	uint64_t samples, rooted, wrong, sha, sha_known;
+};
+
+static struct totals totals;
+
+static bool begins_with(const char *text, const char *prefix)
+{
+	return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* Without "_[i]", "_[k]". */
+static bool is_function(const char *frame, const char *function)
+{
+	size_t n = strlen(function);
+	return strncmp(frame, function, n) == 0 && (frame[n] == '\0' || frame[n] == '_');
+}
+
+static bool is_caller(const char *frame, const char *const callers[4])
+{
+	for (size_t i = 0; i < 4 && callers[i] != NULL; i++)
+		if (begins_with(frame, callers[i]))
+			return true;
+	return false;
+}
+
+/* NULL, or the frame whose caller is wrong. */
+static const char *wrong_caller(char *const *frames, size_t n)
+{
+	for (size_t i = 1; i < n; i++)
+		for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++)
+			if (is_function(frames[i], known[k].function) &&
+			    !is_caller(frames[i - 1], known[k].callers))
+				return frames[i];
+	return NULL;
+}
+
+static bool is_rooted(const char *frame)
+{
+	for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++)
+		if (begins_with(frame, roots[i]))
+			return true;
+	return false;
+}
+
+/* "class;thread;frame;...;frame COUNT", taken apart. */
+static void check_line(const struct go_target *go, char *line)
+{
+	char *frames[600];
+	size_t n = 0;
+	char whole[400];
+	(void)snprintf(whole, sizeof(whole), "%s", line);
+	char *space = strrchr(line, ' ');
+	assert_non_null(space);
+	*space = '\0';
+	uint64_t count = strtoull(space + 1, NULL, 10);
+	char *saved = NULL;
+	for (char *word = strtok_r(line, ";", &saved); word != NULL && n < 600;
+	     word = strtok_r(NULL, ";", &saved))
+		frames[n++] = word;
+	assert_true(n >= 3 && count > 0);
+	totals.samples += count;
+	totals.rooted += is_rooted(frames[2]) ? count : 0;
+	const char *wrong = wrong_caller(frames + 2, n - 2);
+	if (wrong == NULL)
+		return;
+	totals.wrong += count;
+	print_error("go%s %s: the caller of %s: %s\n", go->release, go->variant, wrong, whole);
+}
+
+static void check_folded(const struct go_target *go, const struct kept_artifact *folded)
+{
+	char *saved = NULL;
+	memset(&totals, 0, sizeof(totals));
+	for (char *line = strtok_r(folded->bytes.data, "\n", &saved); line != NULL;
+	     line = strtok_r(NULL, "\n", &saved))
+		check_line(go, line);
+	if (totals.wrong > 0)
+		go_target_fail(go, "%lu callers are wrong", (unsigned long)totals.wrong);
+	if (totals.samples < 100)
+		go_target_fail(go, "only %lu samples", (unsigned long)totals.samples);
+	if (totals.rooted * 100 < totals.samples * 99)
+		go_target_fail(go, "only %lu of %lu stacks reach a root",
+		               (unsigned long)totals.rooted, (unsigned long)totals.samples);
+}
+
+static uint64_t number(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+	if (!json_is_integer(value))
+		fail_msg("samples.json: %s is no number", key);
+	return (uint64_t)json_integer_value(value);
+}
+
+/* Of goSha's samples: assembly has the register for itself, and its thread's goroutine is known. */
+static void check_goroutines(const struct go_target *go, const char *lines)
+{
+	uint64_t sha = 0, with = 0;
+	for (const char *at = lines; *at != '\0'; at += strcspn(at, "\n"), at += *at == '\n') {
+		size_t n = strcspn(at, "\n");
+		const char *end = at + n;
+		const char *sha_at = strstr(at, "main.goSha");
+		if (sha_at == NULL || sha_at > end)
+			continue;
+		const char *goid = strstr(at, "goroutine=");
+		sha++;
+		with += goid != NULL && goid < end;
+	}
+	if (sha > 0 && with * 100 < sha * 90)
+		go_target_fail(go, "of %lu stacks of goSha %lu have a goroutine", (unsigned long)sha,
+		               (unsigned long)with);
+}
+
+static void collect_and_check(struct go_target *go)
+{
+	static struct kept kept;
+	struct gd_error err = { 0 };
+	GD_FREE pid_t *tids = NULL;
+	size_t n = 0;
+	struct gd_collect c = { .target = go->target, .sink = &kept.sink,
+		                .window = { .duration_ns = 700 * MS, .frequency_hz = 997 } };
+	kept_init(&kept);
+	go_assert_ok(go, gd_target_threads(go->target, &tids, &n, &err), &err);
+	go_assert_ok(go, gd_go_open(go->target->memory, &go->target->maps, tids, n, &c.go, &err), &err);
+	struct gd_outcome outcome = gd_collector_samples.collect(&c);
+	if (outcome.grade == GD_GRADE_SKIPPED) {
+		gd_go_close(c.go);
+		kept_deinit(&kept);
+		test_skip("%s", outcome.why.msg);
+	}
+	/* On a busy machine some may be lost: then it is said, and counted. */
+	if (outcome.grade != GD_GRADE_COMPLETE && outcome.why.code != -ENOBUFS)
+		go_target_fail(go, "%s: %s", gd_grade_name(outcome.grade), outcome.why.msg);
+	const struct kept_artifact *profile = kept_find(&kept, "cpu.pb.gz");
+	const struct kept_artifact *folded = kept_find(&kept, "cpu.folded");
+	const struct kept_artifact *facts = kept_find(&kept, "samples.json");
+	assert_true(profile != NULL && folded != NULL && facts != NULL);
+	GD_BUF struct gd_buf lines = GD_BUF_INIT(256 << 20);
+	const struct pprof_view view = { .without = NULL };
+	pprof_lines(profile->bytes.data, profile->bytes.len, &view, &lines);
+	assert_contains(gd_buf_str(&lines), "samples/count cpu/nanoseconds");
+	check_goroutines(go, gd_buf_str(&lines));
+	check_folded(go, folded);
+	json_error_t problem;
+	json_t *json = json_loadb(facts->bytes.data, facts->bytes.len, 0, &problem);
+	assert_non_null(json);
+	/* What could not be folded for want of room would be a difference. */
+	assert_int_equal(number(json, "samples") + number(json, "lost"), totals.samples);
+	const json_t *unwound = json_object_get(json, "unwound");
+	uint64_t whole = number(unwound, "root") + number(unwound, "stack_switch");
+	if (whole * 100 < number(json, "samples") * 99)
+		go_target_fail(go, "unwound: %s", facts->bytes.data);
+	json_decref(json);
+	gd_go_close(c.go);
+	kept_deinit(&kept);
+}
+
+static void callers_are_right_and_roots_are_reached(void **state)
+{
+	(void)state;
+	go_target_each("busy", collect_and_check);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		test_case(callers_are_right_and_roots_are_reached),
+	};
+	return test_run(tests);
+}
