@@ -267,9 +267,13 @@ collectors := \
 	collectors/runtime.c \
 	collectors/samples.c \
 	collectors/samples_class.c \
+	collectors/samples_facts.c \
 	collectors/samples_goroutine.c \
 	collectors/samples_places.c \
-	collectors/samples_profile.c
+	collectors/samples_profile.c \
+	collectors/samples_switches.c \
+	collectors/samples_take.c \
+	collectors/samples_timeline.c
 
 agent := \
 	agent/agent.c \
@@ -451,6 +455,7 @@ tests := \
 	tests/test_collectors_goroutines.c \
 	tests/test_collectors_goroutines_faults.c \
 	tests/test_collectors_heap.c \
+	tests/test_collectors_kernel_symbols.c \
 	tests/test_collectors_known.c \
 	tests/test_collectors_perf_record.c \
 	tests/test_collectors_perf_sampler.c \
@@ -462,6 +467,8 @@ tests := \
 	tests/test_collectors_registers.c \
 	tests/test_collectors_runtime.c \
 	tests/test_collectors_samples.c \
+	tests/test_collectors_samples_class.c \
+	tests/test_collectors_samples_switches.c \
 	tests/test_freeze_facts.c \
 	tests/test_freeze_inject.c \
 	tests/test_freeze_kill.c \

@@ -62,7 +62,9 @@ void gd_capture_window_end(struct gd_capture_state *c)
 	struct gd_parser_order_result result;
 	gd_capture_progress(c, name, NULL, 0);
 	wait_for_end(c, name);
-	gd_parser_order_window_end(&c->parser, &c->packer, &result);
+	const struct gd_frozen *frozen = &c->snapshot->frozen;
+	gd_parser_order_window_end(&c->parser, &c->packer, frozen->instant_ns, frozen->pause_ns,
+	                           &result);
 	gd_capture_step_end(c->window, result.outcome);
 	c->window->torn_reads = result.torn_reads;
 	c->window->torn_repeated = result.torn_repeated;

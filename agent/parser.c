@@ -26,10 +26,12 @@
 
 #define PAGE 4096
 #define BESIDE 64 /* the second word of a shared page */
+#define STOPPED 128
 
 struct parser {
 	const struct gd_parser_options *options;
 	const volatile sig_atomic_t *cancelled, *over;
+	const volatile int64_t *stopped_ns;
 	volatile uint64_t *progress;
 	struct gd_access *access; /* the target's */
 	struct gd_target *target;
@@ -63,6 +65,7 @@ int gd_parser_shared_init(struct gd_parser_shared *ret, struct gd_error *err)
 	*ret = (struct gd_parser_shared){
 		.cancelled = cancelled,
 		.over = (void *)((char *)cancelled + BESIDE),
+		.stopped_ns = (void *)((char *)cancelled + STOPPED),
 		.cancelled_fd = fd,
 		.progress = progress,
 		.window_progress = (void *)((char *)progress + BESIDE),
@@ -93,6 +96,7 @@ static int take_shared(struct parser *p)
 	(void)close(shared->cancelled_fd);
 	p->cancelled = page;
 	p->over = (const void *)((char *)page + BESIDE);
+	p->stopped_ns = (const void *)((char *)page + STOPPED);
 	p->progress = shared->progress;
 	return 0;
 }
@@ -264,6 +268,7 @@ static int collect(struct parser *p, const struct gd_collector *collector, int a
 			.duration_ns = p->options->plan->window.duration_ns,
 			.frequency_hz = p->options->plan->window.frequency_hz,
 			.over = p->over,
+			.stopped_ns = p->stopped_ns,
 			.begun = tell_begun,
 			.begun_arg = &ask_fd,
 		};

@@ -24,6 +24,7 @@ struct gd_parser_shared {
 	volatile sig_atomic_t *cancelled; /* the broker's mapping */
 	int cancelled_fd;
 	volatile sig_atomic_t *over; /* beside `cancelled` */
+	volatile int64_t *stopped_ns; /* and two that say when we stopped the target for how long */
 	volatile uint64_t *progress, *window_progress;
 	void *cancelled_page, *progress_page; /* the same, to be unmapped */
 };

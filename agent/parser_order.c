@@ -579,6 +579,7 @@ static struct gd_outcome hear(struct gd_parser_order *p, const char *name,
 }
 
 void gd_parser_order_window_end(struct gd_parser_order *p, struct gd_packer_order *packer,
+                                int64_t stopped_ns, int64_t stop_ns,
                                 struct gd_parser_order_result *ret)
 {
 	const char *name = p->plan->list[p->window.item].collector->name;
@@ -586,7 +587,9 @@ void gd_parser_order_window_end(struct gd_parser_order *p, struct gd_packer_orde
 	*ret = (struct gd_parser_order_result){ .outcome = GD_OUTCOME_COMPLETE };
 	p->packer = packer;
 	p->progress = p->shared.window_progress;
-	*p->shared.over = 1;
+	p->shared.stopped_ns[0] = stopped_ns;
+	p->shared.stopped_ns[1] = stop_ns;
+	__atomic_store_n(p->shared.over, 1, __ATOMIC_RELEASE);
 	int r = gd_packer_order_begin(packer, name, false, p->window.record_fd, &err);
 	(void)close(p->window.record_fd);
 	p->window.record_fd = -1;

@@ -87,8 +87,9 @@ void gd_parser_order_collect(struct gd_parser_order *parser, size_t item,
 int gd_parser_order_window_begin(struct gd_parser_order *parser, size_t item, pid_t packer,
                                  struct gd_error *err);
 bool gd_parser_order_window_serve(struct gd_parser_order *parser, int timeout_ms);
-/* Its window is over: it writes its artifacts. */
+/* Its window is over, in which the target was stopped for `stop_ns` (0: not): it writes its artifacts. */
 void gd_parser_order_window_end(struct gd_parser_order *parser, struct gd_packer_order *packer,
+                                int64_t stopped_ns, int64_t stop_ns,
                                 struct gd_parser_order_result *ret);
 
 /*

@@ -92,7 +92,8 @@ static int add_ioctl(scmp_filter_ctx ctx, int nr, bool network)
 {
 	/* Only a parser's, on descriptors that the broker made. */
 	static const uint64_t perf[] = { PERF_EVENT_IOC_REFRESH, PERF_EVENT_IOC_ENABLE,
-		                         PERF_EVENT_IOC_DISABLE, PERF_EVENT_IOC_SET_OUTPUT };
+		                         PERF_EVENT_IOC_DISABLE, PERF_EVENT_IOC_SET_OUTPUT,
+		                         PERF_EVENT_IOC_PERIOD };
 	int r = 0;
 	for (size_t i = 0; !network && i < sizeof(perf) / sizeof(perf[0]) && r == 0; i++)
 		r = add_when(ctx, nr, 1, perf[i]);

@@ -29,6 +29,8 @@ struct gd_collect_window {
 	uint32_t frequency_hz;
 	/* NULL, or set by somebody else when the window has ended. */
 	const volatile sig_atomic_t *over;
+	/* NULL, or where the middle of a stop of ours and its length are written before that. */
+	const volatile int64_t *stopped_ns;
 	/* NULL, or to be called once when collecting has begun: nobody else begins before. */
 	void (*begun)(void *arg);
 	void *begun_arg;

@@ -8,8 +8,10 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "collectors/known.h"
 
 #define PIECE (64 << 10)
+#define NAMES_MAX (1u << 16)
 
 static int by_pc(const void *a, const void *b)
 {
@@ -139,4 +141,79 @@ int gd_kernel_symbols_name(int kallsyms_fd, struct gd_kernel_symbol *symbols, si
 			gd_kernel_symbols_text(&reader, piece, (size_t)got);
 	} while ((got > 0 && !reader.done) || (got < 0 && errno == EINTR));
 	return gd_kernel_symbols_end(&reader, err);
+}
+
+/* ---- many at once ---------------------------------------------------------------------------- */
+
+struct gd_kernel_names {
+	struct gd_known *wanted;
+	struct gd_kernel_symbol *list; /* by pc */
+	size_t n;
+};
+
+int gd_kernel_names_create(struct gd_kernel_names **ret, struct gd_error *err)
+{
+	struct gd_kernel_names *names = calloc(1, sizeof(*names));
+	if (names == NULL)
+		return gd_fail_errno(err, -ENOMEM, "kernel symbols");
+	int r = gd_known_create(NAMES_MAX, NAMES_MAX * sizeof(uint64_t), &names->wanted, err);
+	if (r < 0) {
+		free(names);
+		return r;
+	}
+	*ret = names;
+	return 0;
+}
+
+void gd_kernel_names_destroy(struct gd_kernel_names *names)
+{
+	if (names == NULL)
+		return;
+	gd_known_destroy(names->wanted);
+	free(names->list);
+	free(names);
+}
+
+bool gd_kernel_names_want(struct gd_kernel_names *names, uint64_t pc)
+{
+	if (gd_known_find(names->wanted, &pc, sizeof(pc)) != NULL)
+		return true;
+	return !gd_known_full(names->wanted, sizeof(pc)) &&
+	       gd_known_slot(names->wanted, &pc, sizeof(pc)) != NULL;
+}
+
+int gd_kernel_names_read(struct gd_kernel_names *names, int kallsyms_fd, struct gd_error *err)
+{
+	const void *key;
+	size_t cursor = 0, len, n = 0;
+	uint64_t value;
+	while (gd_known_next(names->wanted, &cursor, &key, &len, &value))
+		n++;
+	if (n == 0)
+		return 0;
+	if (kallsyms_fd < 0)
+		return gd_fail(err, -EACCES, "/proc/kallsyms could not be opened");
+	struct gd_kernel_symbol *list = calloc(n, sizeof(*list));
+	if (list == NULL)
+		return gd_fail_errno(err, -ENOMEM, "kernel symbols");
+	cursor = 0;
+	for (size_t i = 0; gd_known_next(names->wanted, &cursor, &key, &len, &value); i++)
+		memcpy(&list[i].pc, key, sizeof(list[i].pc));
+	int r = gd_kernel_symbols_name(kallsyms_fd, list, n, err);
+	if (r < 0) {
+		free(list);
+		return r;
+	}
+	free(names->list);
+	names->list = list;
+	names->n = n;
+	return 0;
+}
+
+const char *gd_kernel_names_find(const struct gd_kernel_names *names, uint64_t pc)
+{
+	const struct gd_kernel_symbol wanted = { .pc = pc };
+	const struct gd_kernel_symbol *found =
+		names->n > 0 ? bsearch(&wanted, names->list, names->n, sizeof(wanted), by_pc) : NULL;
+	return found != NULL && found->name[0] != '\0' ? found->name : NULL;
 }

@@ -19,6 +19,19 @@ struct gd_kernel_symbol {
 int gd_kernel_symbols_name(int kallsyms_fd, struct gd_kernel_symbol *symbols, size_t n,
                            struct gd_error *err);
 
+/*
+ * Names of many addresses, asked for first, then read in one pass over the file.
+ */
+struct gd_kernel_names;
+int gd_kernel_names_create(struct gd_kernel_names **ret, struct gd_error *err);
+void gd_kernel_names_destroy(struct gd_kernel_names *names); /* NULL allowed */
+/* False: there are too many. */
+bool gd_kernel_names_want(struct gd_kernel_names *names, uint64_t pc);
+/* fd -1: there is no such file.  Without anything wanted it is not read. */
+int gd_kernel_names_read(struct gd_kernel_names *names, int kallsyms_fd, struct gd_error *err);
+/* NULL: not known. */
+const char *gd_kernel_names_find(const struct gd_kernel_names *names, uint64_t pc);
+
 /* The same from text in pieces, for tests and the fuzzer: begin, text, end. */
 struct gd_kernel_symbols_reader {
 	struct gd_kernel_symbol *symbols;

@@ -54,7 +54,6 @@ static void take_sample(struct gd_bytes *b, uint16_t misc, uint32_t stack_bytes,
 	r->time_ns = (int64_t)gd_bytes_u64(b);
 	r->cpu = gd_bytes_u32(b);
 	(void)gd_bytes_u32(b);
-	r->period = gd_bytes_u64(b);
 	uint64_t n = gd_bytes_u64(b);
 	if (n > b->len / sizeof(uint64_t)) {
 		b->bad = true;

@@ -33,7 +33,6 @@ struct gd_perf_record {
 	/* SAMPLE */
 	bool in_kernel;   /* where it was taken */
 	uint64_t pc;
-	uint64_t period;
 	const uint8_t *chain; /* n_chain u64, unaligned: addresses with PERF_CONTEXT_* between them */
 	size_t n_chain;
 	const uint8_t *regs;  /* GD_PERF_N_REGS u64; NULL: there was nothing in user mode */

@@ -23,9 +23,10 @@ struct gd_perf_sampler {
 	size_t n_cpus;
 	int *fds;
 	size_t n_fds;
-	struct gd_perf_ring *rings; /* one per CPU */
+	size_t n_timed; /* of these, not of switches; they come first */
+	struct gd_perf_ring *rings; /* one per CPU, then one per CPU for switches */
 	struct pollfd *polls;
-	size_t n_rings;
+	size_t n_rings, n_timed_rings;
 	uint8_t record[GD_PERF_RECORD_BYTES];
 };
 
@@ -64,29 +65,39 @@ static int read_cpus(struct gd_perf_sampler *s, struct gd_error *err)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static void close_events(struct gd_perf_sampler *s)
+/* All but the first ones. */
+static void close_events(struct gd_perf_sampler *s, size_t n_fds, size_t n_rings)
 {
-	for (size_t i = 0; i < s->n_rings; i++)
-		gd_perf_ring_unmap(&s->rings[i]);
-	for (size_t i = 0; i < s->n_fds; i++)
-		(void)close(s->fds[i]);
-	s->n_rings = s->n_fds = 0;
+	while (s->n_rings > n_rings)
+		gd_perf_ring_unmap(&s->rings[--s->n_rings]);
+	while (s->n_fds > n_fds)
+		(void)close(s->fds[--s->n_fds]);
 }
 
+/* What to ask for on that CPU. */
+struct question {
+	uint32_t way;
+	bool switches;
+	uint32_t cpu;
+};
+
 /* One more event, its records into the last ring or one of its own. */
-static int add_event(struct gd_perf_sampler *s, uint32_t way, uint32_t cpu, pid_t tid, bool own_ring,
+static int add_event(struct gd_perf_sampler *s, const struct question *q, pid_t tid, bool own_ring,
                      struct gd_error *err)
 {
 	struct gd_access *access = s->target->access;
 	struct gd_perf_opened opened;
+	uint32_t stack_bytes = q->switches ? s->options.switch_stack_bytes : s->options.stack_bytes;
 	const struct gd_perf_wanted wanted = {
-		.way = way,
+		.way = q->way,
 		/* The first one decides: shares of different events cannot be added up. */
-		.event = s->n_fds > 0 ? s->about.event : GD_PERF_BEST,
-		.cpu = cpu,
+		.event = q->switches     ? GD_PERF_SWITCHES
+		         : s->n_fds > 0 ? s->about.event
+		                        : GD_PERF_BEST,
+		.cpu = q->cpu,
 		.tid = tid,
-		.frequency_hz = s->options.frequency_hz,
-		.stack_bytes = way == GD_PERF_EVERYBODY ? 0 : s->options.stack_bytes,
+		.frequency_hz = q->switches ? 0 : s->options.frequency_hz,
+		.stack_bytes = q->way == GD_PERF_EVERYBODY ? 0 : stack_bytes,
 	};
 	GD_CLOSE int fd = -1;
 	int r = access->ops->open_sampler(access, &wanted, &opened, &fd, err);
@@ -104,7 +115,7 @@ static int add_event(struct gd_perf_sampler *s, uint32_t way, uint32_t cpu, pid_
 		return gd_fail_errno(err, -errno, "two perf events into one ring");
 	}
 	if (s->n_fds == 0)
-		s->about = (struct gd_perf_sampler_about){ .way = way, .event = opened.event,
+		s->about = (struct gd_perf_sampler_about){ .way = q->way, .event = opened.event,
 			                                   .kernel = true,
 			                                   .stack_bytes = wanted.stack_bytes,
 			                                   .ring_bytes = s->about.ring_bytes,
@@ -114,58 +125,76 @@ static int add_event(struct gd_perf_sampler *s, uint32_t way, uint32_t cpu, pid_
 	return 0;
 }
 
-static int make_room(struct gd_perf_sampler *s, size_t n_fds, struct gd_error *err)
+static int make_room(struct gd_perf_sampler *s, size_t more, struct gd_error *err)
 {
-	free(s->fds);
-	s->fds = calloc(n_fds, sizeof(*s->fds));
-	return s->fds != NULL ? 0 : gd_fail_errno(err, -ENOMEM, "%zu perf events", n_fds);
+	int *fds = reallocarray(s->fds, s->n_fds + more + 1, sizeof(*fds));
+	if (fds == NULL)
+		return gd_fail_errno(err, -ENOMEM, "%zu perf events", more);
+	s->fds = fds;
+	return 0;
 }
 
-static int open_per_cpu(struct gd_perf_sampler *s, uint32_t way, struct gd_error *err)
+static int open_per_cpu(struct gd_perf_sampler *s, struct question *q, struct gd_error *err)
 {
+	size_t before = s->n_fds;
 	int r = make_room(s, s->n_cpus, err);
 	for (size_t i = 0; i < s->n_cpus && r == 0; i++) {
-		r = add_event(s, way, s->cpus[i], 0, true, err);
+		q->cpu = s->cpus[i];
+		r = add_event(s, q, 0, true, err);
 		/* A CPU that has gone offline takes none with it. */
 		if (r == -ENODEV)
 			r = 0;
 	}
-	if (r == 0 && s->n_fds == 0)
+	if (r == 0 && s->n_fds == before)
 		r = gd_fail(err, -ENODEV, "no CPU takes a perf event");
 	return r;
 }
 
-static int open_per_thread(struct gd_perf_sampler *s, struct gd_error *err)
+static int open_per_thread(struct gd_perf_sampler *s, struct question *q, struct gd_error *err)
 {
 	GD_FREE pid_t *tids = NULL;
 	size_t n = 0;
+	size_t before = s->n_fds;
 	int r = gd_target_threads(s->target, &tids, &n, err);
 	if (r < 0)
 		return r;
-	if (n * s->n_cpus > INHERITED_MAX)
+	if (n * s->n_cpus + before > INHERITED_MAX)
 		return gd_fail(err, -E2BIG, "%zu threads on %zu CPUs are too many for an event each",
 		               n, s->n_cpus);
-	r = make_room(s, n * s->n_cpus + 1, err);
+	r = make_room(s, n * s->n_cpus, err);
 	for (size_t i = 0; i < s->n_cpus && r == 0; i++) {
 		bool own_ring = true;
+		q->cpu = s->cpus[i];
 		for (size_t k = 0; k < n && r == 0; k++) {
-			r = add_event(s, GD_PERF_INHERITED, s->cpus[i], tids[k], own_ring, err);
+			r = add_event(s, q, tids[k], own_ring, err);
 			if (r == 0)
 				own_ring = false;
 			else if (r == -ESRCH)
 				r = 0; /* it has ended meanwhile */
 		}
 	}
-	if (r == 0 && s->n_fds == 0)
+	if (r == 0 && s->n_fds == before)
 		r = gd_fail(err, -ESRCH, "the target's threads have ended");
 	return r;
 }
 
-static int open_way(struct gd_perf_sampler *s, uint32_t way, struct gd_error *err)
+static int open_way(struct gd_perf_sampler *s, uint32_t way, bool switches, struct gd_error *err)
 {
+	struct question q = { .way = way, .switches = switches };
 	if (s->options.ways_off[way])
 		return gd_fail(err, -EPERM, "%s: turned off", gd_perf_way_name(way));
-	return way == GD_PERF_INHERITED ? open_per_thread(s, err) : open_per_cpu(s, way, err);
+	return way == GD_PERF_INHERITED ? open_per_thread(s, &q, err) : open_per_cpu(s, &q, err);
+}
+
+/* Not to be had is no failure: what a process does on the CPU is worth having alone. */
+static void open_switches(struct gd_perf_sampler *s)
+{
+	if (s->about.way == GD_PERF_EVERYBODY) {
+		(void)gd_fail(&s->about.no_switches, -EPERM, "%s", s->about.fell_back.msg);
+		return;
+	}
+	if (open_way(s, s->about.way, true, &s->about.no_switches) < 0)
+		close_events(s, s->n_timed, s->n_timed_rings);
 }
 
 static int open_best(struct gd_perf_sampler *s, struct gd_error *err)
@@ -173,14 +202,18 @@ static int open_best(struct gd_perf_sampler *s, struct gd_error *err)
 	struct gd_error first = { 0 };
 	for (uint32_t way = 0; way < GD_PERF_WAYS; way++) {
 		struct gd_error why = { 0 };
-		int r = open_way(s, way, &why);
+		int r = open_way(s, way, false, &why);
 		if (r == 0) {
+			s->n_timed = s->n_fds;
+			s->n_timed_rings = s->n_rings;
 			s->about.fell_back = first;
 			s->about.cpus = (uint32_t)s->n_cpus;
+			if (s->options.switch_stack_bytes > 0)
+				open_switches(s);
 			s->about.fds = s->n_fds;
 			return 0;
 		}
-		close_events(s);
+		close_events(s, 0, 0);
 		s->about = (struct gd_perf_sampler_about){ .way = 0 };
 		if (first.code == 0)
 			first = why;
@@ -203,11 +236,12 @@ int gd_perf_sampler_open(struct gd_target *target, const struct gd_perf_sampler_
 	s->target = target;
 	s->options = *options;
 	if (s->options.ring_bytes == 0)
-		s->options.ring_bytes = GD_PERF_RING_MAX;
+		s->options.ring_bytes = options->switch_stack_bytes > 0 ? GD_PERF_RING_MAX / 2
+		                                                         : GD_PERF_RING_MAX;
 	int r = read_cpus(s, &why);
 	if (r == 0) {
-		s->rings = calloc(s->n_cpus, sizeof(*s->rings));
-		s->polls = calloc(s->n_cpus, sizeof(*s->polls));
+		s->rings = calloc(2 * s->n_cpus, sizeof(*s->rings));
+		s->polls = calloc(2 * s->n_cpus, sizeof(*s->polls));
 		r = s->rings != NULL && s->polls != NULL ?
 		            open_best(s, &why) : gd_fail_errno(&why, -ENOMEM, "rings");
 	}
@@ -225,7 +259,7 @@ void gd_perf_sampler_close(struct gd_perf_sampler *s)
 {
 	if (s == NULL)
 		return;
-	close_events(s);
+	close_events(s, 0, 0);
 	free(s->rings);
 	free(s->polls);
 	free(s->fds);
@@ -252,6 +286,13 @@ void gd_perf_sampler_stop(struct gd_perf_sampler *s)
 		(void)ioctl(s->fds[i], PERF_EVENT_IOC_DISABLE, 0);
 }
 
+void gd_perf_sampler_thin_out(struct gd_perf_sampler *s, uint64_t every)
+{
+	for (size_t i = s->n_timed; i < s->n_fds; i++)
+		(void)ioctl(s->fds[i], every > 0 ? PERF_EVENT_IOC_PERIOD : PERF_EVENT_IOC_DISABLE,
+		            every > 0 ? &every : NULL);
+}
+
 void gd_perf_sampler_wait(struct gd_perf_sampler *s, int timeout_ms)
 {
 	(void)poll(s->polls, (nfds_t)s->n_rings, timeout_ms);
@@ -261,21 +302,22 @@ void gd_perf_sampler_wait(struct gd_perf_sampler *s, int timeout_ms)
 			s->polls[i].fd = -1;
 }
 
-uint64_t gd_perf_sampler_drain(struct gd_perf_sampler *s,
-                               void (*each)(void *arg, const struct gd_perf_record *record),
-                               void *arg)
+uint64_t gd_perf_sampler_drain(struct gd_perf_sampler *s, gd_perf_sampler_fn *each, void *arg)
 {
 	uint64_t senseless = 0;
 	struct gd_perf_record record;
 	for (size_t i = 0; i < s->n_rings; i++) {
+		bool of_switches = i >= s->n_timed_rings;
+		uint32_t stack_bytes = of_switches ? s->options.switch_stack_bytes
+		                                   : s->about.stack_bytes;
 		/* As much as one ring holds: who writes faster than we read must not keep us. */
 		size_t taken = 0;
 		for (int n; taken < 2 * s->rings[i].data_bytes &&
 		            (n = gd_perf_ring_next(&s->rings[i], s->record)) != 0;) {
 			taken += n > 0 ? (size_t)n : s->rings[i].data_bytes;
-			if (n > 0 && gd_perf_record_parse(s->record, (size_t)n, s->about.stack_bytes,
+			if (n > 0 && gd_perf_record_parse(s->record, (size_t)n, stack_bytes,
 			                                  &record, NULL) == 0)
-				each(arg, &record);
+				each(arg, &record, of_switches);
 			else
 				senseless++;
 		}

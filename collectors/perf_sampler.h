@@ -20,7 +20,10 @@ struct gd_perf_sampler;
 struct gd_perf_sampler_options {
 	uint32_t frequency_hz;
 	uint32_t stack_bytes; /* of a copy; see gd_perf_sampler_about for what came of it */
-	size_t ring_bytes;    /* per CPU, a power of two; 0: GD_PERF_RING_MAX */
+	size_t ring_bytes;    /* per CPU, a power of two; 0: GD_PERF_RING_MAX, half of it with switches */
+	/* Also a sample at each context switch of the target's, with so much of its stack, and a
+	 * record of each switch; 0: none. */
+	uint32_t switch_stack_bytes;
 	/* For tests: pretend that these are not allowed. */
 	bool ways_off[GD_PERF_WAYS];
 };
@@ -33,6 +36,7 @@ struct gd_perf_sampler_about {
 	size_t fds;
 	size_t ring_bytes;    /* the smallest */
 	struct gd_error fell_back; /* code 0, or why the better ways were not taken */
+	struct gd_error no_switches; /* code 0, or why there are none although they were asked for */
 };
 
 /* Opened and mapped, not running.  -EACCES, -EPERM: `err` says what would have to be allowed. */
@@ -50,13 +54,16 @@ const struct gd_perf_sampler_about *gd_perf_sampler_about(const struct gd_perf_s
 void gd_perf_sampler_start(struct gd_perf_sampler *sampler);
 void gd_perf_sampler_stop(struct gd_perf_sampler *sampler);
 
+/* Takes a sample only of every so many-th context switch from here on; 0: of none, and no records. */
+void gd_perf_sampler_thin_out(struct gd_perf_sampler *sampler, uint64_t every);
+
 /* Waits until a ring has much in it, or so long. */
 void gd_perf_sampler_wait(struct gd_perf_sampler *sampler, int timeout_ms);
 
 /*
  * Takes out all records there are; each is valid during its call.  Returns how many made no sense.
- * Records of one CPU come in order, those of several do not.
+ * `of_switches`: of the events of context switches.  Records of one CPU and kind come in order, those
+ * of several do not.
  */
-uint64_t gd_perf_sampler_drain(struct gd_perf_sampler *sampler,
-                               void (*each)(void *arg, const struct gd_perf_record *record),
-                               void *arg);
+typedef void gd_perf_sampler_fn(void *arg, const struct gd_perf_record *record, bool of_switches);
+uint64_t gd_perf_sampler_drain(struct gd_perf_sampler *sampler, gd_perf_sampler_fn *each, void *arg);

@@ -23,6 +23,7 @@ const char *gd_perf_stack_end_name(enum gd_perf_stack_end end)
 
 struct walk {
 	struct gd_go *go;
+	const struct gd_maps *maps;
 	const struct gd_perf_record *sample;
 	struct gd_perf_stack *to;
 	uint64_t chain[CHAIN_MAX]; /* by frame pointers; [0] is where execution was */
@@ -111,12 +112,21 @@ static void add_skipped(struct walk *w, uint64_t ret)
 		add(w, called, GD_PERF_FRAME_GO, true, true);
 }
 
+/* Could somebody return there?  What has been mapped since nobody has looked may be. */
+static bool is_code(const struct walk *w, uint64_t pc)
+{
+	const struct gd_map *map = gd_maps_find(w->maps, pc);
+	return map == NULL || map->exec;
+}
+
 /* All that is left of the chain from its entry `at` on. */
 static void follow_chain(struct walk *w, size_t at)
 {
 	for (; at < w->n_chain && !w->done; at++) {
 		uint64_t pc = w->chain[at];
 		const struct gd_site *site = site_of(w, pc, false);
+		if (site == NULL && !is_code(w, pc))
+			break; /* the register held something else */
 		if (site == NULL) {
 			add(w, pc, GD_PERF_FRAME_NATIVE, false, false);
 			continue;
@@ -132,7 +142,12 @@ static void follow_chain(struct walk *w, size_t at)
 	if (w->done)
 		return;
 	const struct gd_perf_frame *last = &w->to->list[w->to->n - 1];
-	end(w, last->kind == GD_PERF_FRAME_NATIVE ? GD_PERF_END_NATIVE : GD_PERF_END_DEEP);
+	const struct gd_site *site = site_of(w, last->pc, last->exact);
+	/* A stack that grows: newer releases clear the frame pointer there. */
+	if (site != NULL && strcmp(function_of(site), "runtime.morestack") == 0)
+		end(w, GD_PERF_END_SWITCH);
+	else
+		end(w, last->kind == GD_PERF_FRAME_NATIVE ? GD_PERF_END_NATIVE : GD_PERF_END_DEEP);
 }
 
 /* Where in the chain the outermost frame is that both walkers know; 0: nowhere. */
@@ -167,6 +182,43 @@ static struct gd_stack copy_of(const struct walk *w)
 		                  .len = w->sample->stack_len, .bytes = w->sample->stack };
 }
 
+/*
+ * The kernel has put what a signal interrupted right behind sigtramp's return address: struct ucontext
+ * (asm/ucontext.h, asm/sigcontext.h).  Its own stack is not in the copy, but the frame pointer is still
+ * its.
+ */
+static bool walk_interrupted(struct walk *w, struct gd_stack *stack, uint64_t context, size_t first)
+{
+#if defined(__x86_64__)
+	enum { RIP = 40 + 16 * 8 };
+	const uint8_t *word = gd_stack_at(stack, context - 8, 8);
+	uint64_t restorer = word != NULL ? gd_load_u64(word) : 0;
+	word = gd_stack_at(stack, context + RIP, 8);
+	if (word == NULL)
+		return false;
+	uint64_t pc = gd_load_u64(word);
+	bool is_go = site_of(w, pc, true) != NULL;
+	/* Where execution was is the chain's first; else it goes on behind what both know. */
+	size_t at = common(w, first);
+	if (pc == 0 || (at == 0 && w->to->n > first + 1))
+		return false;
+	add(w, pc, is_go ? GD_PERF_FRAME_GO : GD_PERF_FRAME_NATIVE, true, false);
+	w->to->spliced = true;
+	/* Where the handler returns to, for releases that leave a frame for it, is no caller. */
+	at++;
+	if (at < w->n_chain && w->chain[at] == restorer)
+		at++;
+	follow_chain(w, at);
+	return true;
+#else
+	(void)w;
+	(void)stack;
+	(void)context;
+	(void)first;
+	return false;
+#endif
+}
+
 /* A frame's caller in its own copy is always right; what comes behind the end is the chain's. */
 static void walk_go(struct walk *w, struct gd_stack *stack, uint64_t pc, uint64_t sp,
                     enum gd_unwind_from from, size_t fallback)
@@ -178,6 +230,9 @@ static void walk_go(struct walk *w, struct gd_stack *stack, uint64_t pc, uint64_
 	for (; u.site != NULL && !w->done; gd_unwind_next(&u)) {
 		anew = begins_anew(u.site);
 		add(w, u.pc, GD_PERF_FRAME_GO, u.exact, false);
+		if (strcmp(function_of(u.site), "runtime.sigtramp") == 0 && u.fp != 0 &&
+		    walk_interrupted(w, stack, u.fp, first))
+			return;
 	}
 	if (w->done)
 		return;
@@ -186,9 +241,9 @@ static void walk_go(struct walk *w, struct gd_stack *stack, uint64_t pc, uint64_
 		end(w, GD_PERF_END_ROOT);
 		return;
 	case GD_UNWIND_SWITCHED:
-		/* Assembly that has just changed stacks is where execution was: its caller is the
-		 * chain's next. */
-		if (fallback == 0 && from == GD_UNWIND_TRAP && w->to->n == first + 1)
+		/* Assembly that has just changed stacks is where execution was, or has called what
+		 * is: nothing here has a frame yet, and the caller is the chain's next. */
+		if (fallback == 0 && from == GD_UNWIND_TRAP && w->to->n <= first + 2)
 			fallback = 1;
 		if (anew)
 			end(w, GD_PERF_END_SWITCH);
@@ -235,7 +290,7 @@ static bool walk_vdso(struct walk *w, struct gd_stack *stack)
 
 static bool is_vdso(const struct walk *w, uint64_t pc)
 {
-	const struct gd_map *map = w->go != NULL ? gd_maps_find(w->go->maps, pc) : NULL;
+	const struct gd_map *map = w->go != NULL ? gd_maps_find(w->maps, pc) : NULL;
 	return map != NULL && strcmp(map->path, "[vdso]") == 0;
 }
 
@@ -290,10 +345,10 @@ static void walk_user(struct walk *w)
 		follow_chain(w, 1);
 }
 
-void gd_perf_stack_of(struct gd_go *go, const struct gd_perf_record *sample,
-                      struct gd_perf_stack *ret)
+void gd_perf_stack_of(struct gd_go *go, const struct gd_maps *maps,
+                      const struct gd_perf_record *sample, struct gd_perf_stack *ret)
 {
-	struct walk w = { .go = go, .sample = sample, .to = ret };
+	struct walk w = { .go = go, .maps = maps, .sample = sample, .to = ret };
 	ret->n = 0;
 	ret->spliced = false;
 	w.n_chain = gd_perf_record_chain(sample, GD_PERF_KERNEL_HALF, w.chain, CHAIN_MAX);
@@ -303,4 +358,20 @@ void gd_perf_stack_of(struct gd_go *go, const struct gd_perf_record *sample,
 	w.n_chain = gd_perf_record_chain(sample, GD_PERF_USER_HALF, w.chain, CHAIN_MAX);
 	w.done = false;
 	walk_user(&w);
+	if (ret->n > 0)
+		return;
+	/* A chain that was empty: where it was is known all the same. */
+	add(&w, sample->pc, sample->in_kernel ? GD_PERF_FRAME_KERNEL : GD_PERF_FRAME_NATIVE, true,
+	    false);
+	ret->n_kernel = sample->in_kernel ? 1 : 0;
+}
+
+void gd_perf_stack_insert_first(struct gd_perf_stack *stack, uint64_t entry)
+{
+	if (stack->n == 0 || stack->n == GD_PERF_DEPTH_MAX)
+		return;
+	stack->list[stack->n] = stack->list[stack->n - 1];
+	stack->list[stack->n - 1] = (struct gd_perf_frame){ .pc = entry, .kind = GD_PERF_FRAME_GO,
+		                                            .exact = true, .inferred = true };
+	stack->n++;
 }

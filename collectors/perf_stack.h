@@ -49,6 +49,9 @@ struct gd_perf_stack {
 	bool spliced; /* both walkers were needed */
 };
 
-/* go NULL: not Go, frame pointers are all there is. */
-void gd_perf_stack_of(struct gd_go *go, const struct gd_perf_record *sample,
-                      struct gd_perf_stack *ret);
+/* Puts the function with that entry before the last frame, a root that it was called from. */
+void gd_perf_stack_insert_first(struct gd_perf_stack *stack, uint64_t entry);
+
+/* go NULL: not Go, frame pointers are all there is.  maps: where return addresses may lead. */
+void gd_perf_stack_of(struct gd_go *go, const struct gd_maps *maps,
+                      const struct gd_perf_record *sample, struct gd_perf_stack *ret);

@@ -10,27 +10,34 @@
 #include "collectors/perf_record.h"
 #include "collectors/perf_stack.h"
 #include "golang/runtime.h"
+#include "target/target.h"
 
 enum gd_goroutine_confidence {
 	GD_GOROUTINE_NONE,     /* it ran none, or nobody knows */
 	GD_GOROUTINE_THREAD,   /* what its thread ran when the ring was read */
-	GD_GOROUTINE_REGISTER, /* the register said so, and the stack has moved since */
+	GD_GOROUTINE_MOVED,    /* register or stack said so, and the stack has moved since */
 	GD_GOROUTINE_EXACT,    /* the sample was taken on this goroutine's stack */
 	GD_GOROUTINE_CONFIDENCES,
 };
-const char *gd_goroutine_confidence_name(uint32_t confidence); /* "exact", "register", ... */
+const char *gd_goroutine_confidence_name(uint32_t confidence); /* "exact", "moved", ... */
 
 struct gd_samples_goroutine {
 	uint64_t goid; /* 0 none */
 	uint64_t labels; /* value of g.labels */
 	enum gd_goroutine_confidence confidence;
+	/* Not 0: the entry of the function it began with, which the stack lacks: the chain of frame
+	 * pointers has skipped it. */
+	uint64_t skipped;
 };
 
 struct gd_samples_goroutines;
 
-/* go is borrowed. */
-int gd_samples_goroutines_create(struct gd_go *go, struct gd_samples_goroutines **ret,
-                                 struct gd_error *err);
+/*
+ * go is borrowed.  The target's threads are looked at now, when it lives in a pid namespace of its own
+ * and knows them by other numbers than we do; NULL: it does not.
+ */
+int gd_samples_goroutines_create(struct gd_go *go, struct gd_target *target,
+                                 struct gd_samples_goroutines **ret, struct gd_error *err);
 void gd_samples_goroutines_destroy(struct gd_samples_goroutines *goroutines); /* NULL allowed */
 
 /* To be asked soon after the sample was taken.  `stack` is the sample's. */

@@ -6,15 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "base/text.h"
-#include "collectors/kernel_symbols.h"
-#include "collectors/known.h"
 #include "collectors/samples_class.h"
 #include "target/build_id.h"
 
 enum {
-	KERNEL_MAX = 1 << 16,
 	WORD_MAX = 4096,
 	NATIVE_NAME = 256,
 };
@@ -25,9 +21,7 @@ struct gd_samples_places {
 	struct gd_pprof *pprof;
 	uint64_t *mappings; /* ids, one per entry of the target's maps; 0: not executable */
 	uint64_t kernel_mapping;
-	struct gd_known *wanted;         /* kernel addresses */
-	struct gd_kernel_symbol *kernel; /* by pc */
-	size_t n_kernel;
+	const struct gd_kernel_names *kernel;
 };
 
 /* ---- mappings -------------------------------------------------------------------------------- */
@@ -77,7 +71,8 @@ static uint64_t mapping_of(const struct gd_samples_places *p, uint64_t addr)
 	return map != NULL ? p->mappings[map - p->target->maps.list] : 0;
 }
 
-int gd_samples_places_create(struct gd_target *target, struct gd_go *go, struct gd_pprof *pprof,
+int gd_samples_places_create(struct gd_target *target, struct gd_go *go,
+                             const struct gd_kernel_names *kernel, struct gd_pprof *pprof,
                              struct gd_samples_places **ret, struct gd_error *err)
 {
 	struct gd_samples_places *p = calloc(1, sizeof(*p));
@@ -85,10 +80,9 @@ int gd_samples_places_create(struct gd_target *target, struct gd_go *go, struct 
 		return gd_fail_errno(err, -ENOMEM, "places of samples");
 	p->target = target;
 	p->go = go;
+	p->kernel = kernel;
 	p->pprof = pprof;
-	int r = add_mappings(p, err);
-	if (r == 0)
-		r = gd_known_create(KERNEL_MAX, KERNEL_MAX * sizeof(uint64_t), &p->wanted, err);
+	int r = pprof != NULL ? add_mappings(p, err) : 0;
 	if (r < 0) {
 		gd_samples_places_destroy(p);
 		return r;
@@ -101,80 +95,23 @@ void gd_samples_places_destroy(struct gd_samples_places *p)
 {
 	if (p == NULL)
 		return;
-	gd_known_destroy(p->wanted);
-	free(p->kernel);
 	free(p->mappings);
 	free(p);
 }
 
-/* ---- the kernel ------------------------------------------------------------------------------ */
-
-/* Where to look a frame up: a return address may be the first of the next function. */
-static uint64_t address_of(const struct gd_perf_frame *frame)
-{
-	return frame->exact ? frame->pc : frame->pc - 1;
-}
-
-int gd_samples_places_want_kernel(struct gd_samples_places *p, const struct gd_perf_frame *frame,
-                                  struct gd_error *err)
-{
-	uint64_t pc = address_of(frame);
-	if (gd_known_find(p->wanted, &pc, sizeof(pc)) != NULL ||
-	    gd_known_full(p->wanted, sizeof(pc)))
-		return 0;
-	return gd_known_slot(p->wanted, &pc, sizeof(pc)) != NULL ?
-	               0 : gd_fail_errno(err, -ENOMEM, "kernel symbols");
-}
-
-void gd_samples_places_name_kernel(struct gd_samples_places *p, int kallsyms_fd,
-                                   struct gd_error *ret_why)
-{
-	const void *key;
-	size_t cursor = 0, len, n = 0;
-	uint64_t value;
-	while (gd_known_next(p->wanted, &cursor, &key, &len, &value))
-		n++;
-	if (n == 0)
-		return;
-	p->kernel = calloc(n, sizeof(*p->kernel));
-	if (p->kernel == NULL) {
-		(void)gd_fail_errno(ret_why, -ENOMEM, "kernel symbols");
-		return;
-	}
-	cursor = 0;
-	n = 0;
-	while (gd_known_next(p->wanted, &cursor, &key, &len, &value))
-		memcpy(&p->kernel[n++].pc, key, sizeof(uint64_t));
-	if (kallsyms_fd < 0)
-		(void)gd_fail(ret_why, -EACCES, "/proc/kallsyms could not be opened");
-	else if (gd_kernel_symbols_name(kallsyms_fd, p->kernel, n, ret_why) == 0)
-		p->n_kernel = n;
-}
-
-static int by_pc(const void *a, const void *b)
-{
-	const struct gd_kernel_symbol *x = a;
-	const struct gd_kernel_symbol *y = b;
-	return x->pc < y->pc ? -1 : x->pc > y->pc;
-}
+/* ---- names ----------------------------------------------------------------------------------- */
 
 /* NULL: not known. */
 static const char *kernel_name(const struct gd_samples_places *p, const struct gd_perf_frame *frame)
 {
-	const struct gd_kernel_symbol wanted = { .pc = address_of(frame) };
-	const struct gd_kernel_symbol *found =
-		p->n_kernel > 0 ? bsearch(&wanted, p->kernel, p->n_kernel, sizeof(wanted), by_pc)
-		                : NULL;
-	return found != NULL && found->name[0] != '\0' ? found->name : NULL;
+	return gd_kernel_names_find(p->kernel, gd_samples_places_address(frame));
 }
-
-/* ---- names ----------------------------------------------------------------------------------- */
 
 /* "libc.so.6+0x88f12" */
 static const char *native_name(const struct gd_samples_places *p, const struct gd_perf_frame *frame,
                                char to[NATIVE_NAME])
 {
-	uint64_t pc = address_of(frame);
+	uint64_t pc = gd_samples_places_address(frame);
 	const struct gd_map *map = gd_maps_find(&p->target->maps, pc);
 	if (map == NULL || map->path[0] == '\0') {
 		(void)snprintf(to, NATIVE_NAME, map == NULL ? "[unknown]" : "[anonymous]");
@@ -193,10 +130,10 @@ static const struct gd_site *site_of(const struct gd_samples_places *p,
 	               gd_symbols_site(p->go->symbols, frame->pc, frame->exact) : NULL;
 }
 
-/* Where goroutines begin: runtime/pprof leaves it out, too. */
-static bool is_hidden(const struct gd_site *site)
+/* Where goroutines begin: runtime/pprof leaves it out, too.  But not when it is what runs. */
+static bool is_hidden(const struct gd_perf_frame *frame, const struct gd_site *site)
 {
-	return strcmp(site->lines[0].function, "runtime.goexit") == 0;
+	return !frame->exact && strcmp(site->lines[0].function, "runtime.goexit") == 0;
 }
 
 /* ---- locations ------------------------------------------------------------------------------- */
@@ -214,7 +151,7 @@ static uint64_t kernel_location(struct gd_samples_places *p, const struct gd_per
 	/* Where the kernel hides addresses, so do we. */
 	if (name == NULL)
 		return one_line(p, GD_SAMPLES_PLACES_KERNEL, 0, p->kernel_mapping, "[kernel]");
-	return one_line(p, address_of(frame), address_of(frame), p->kernel_mapping, name);
+	return one_line(p, gd_samples_places_address(frame), gd_samples_places_address(frame), p->kernel_mapping, name);
 }
 
 static uint64_t go_location(struct gd_samples_places *p, uint64_t key,
@@ -231,11 +168,19 @@ static uint64_t go_location(struct gd_samples_places *p, uint64_t key,
 			.line = frame->inferred ? site->lines[i].start_line : site->lines[i].line,
 			.start_line = site->lines[i].start_line,
 		};
-	return gd_pprof_location(p->pprof, key, address_of(frame), mapping_of(p, frame->pc), lines, n);
+	return gd_pprof_location(p->pprof, key, gd_samples_places_address(frame), mapping_of(p, frame->pc), lines, n);
 }
 
-uint64_t gd_samples_places_location(struct gd_samples_places *p, const struct gd_perf_frame *frame,
-                                    uint32_t *signs)
+uint32_t gd_samples_places_signs(struct gd_samples_places *p, const struct gd_perf_frame *frame)
+{
+	const struct gd_site *site = site_of(p, frame);
+	uint32_t signs = 0;
+	for (unsigned i = 0; site != NULL && i < site->n_lines; i++)
+		signs |= gd_samples_class_signs(site->lines[i].function);
+	return signs;
+}
+
+uint64_t gd_samples_places_location(struct gd_samples_places *p, const struct gd_perf_frame *frame)
 {
 	char name[NATIVE_NAME];
 	if (frame->kind == GD_PERF_FRAME_KERNEL)
@@ -245,12 +190,10 @@ uint64_t gd_samples_places_location(struct gd_samples_places *p, const struct gd
 	const struct gd_site *site = site_of(p, frame);
 	uint64_t id = gd_pprof_find(p->pprof, key);
 	if (site == NULL)
-		return id != 0 ? id : one_line(p, key, address_of(frame), mapping_of(p, frame->pc),
+		return id != 0 ? id : one_line(p, key, gd_samples_places_address(frame), mapping_of(p, frame->pc),
 		                               native_name(p, frame, name));
-	if (is_hidden(site))
+	if (is_hidden(frame, site))
 		return 0;
-	for (unsigned i = 0; i < site->n_lines; i++)
-		*signs |= gd_samples_class_signs(site->lines[i].function);
 	return id != 0 ? id : go_location(p, key, frame, site);
 }
 
@@ -282,7 +225,7 @@ void gd_samples_places_put(struct gd_samples_places *p, const struct gd_perf_fra
 {
 	char name[NATIVE_NAME];
 	const struct gd_site *site = site_of(p, frame);
-	if (site != NULL && is_hidden(site))
+	if (site != NULL && is_hidden(frame, site))
 		return;
 	if (site == NULL) {
 		bool kernel = frame->kind == GD_PERF_FRAME_KERNEL;
@@ -303,4 +246,42 @@ void gd_samples_places_put(struct gd_samples_places *p, const struct gd_perf_fra
 		if (i + 1 < site->n_lines)
 			gd_buf_puts(to, "_[i]");
 	}
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+static void put_json_line(struct gd_json *json, const char *function, const char *file, int64_t line,
+                          const char *how)
+{
+	gd_json_object(json, NULL);
+	gd_json_string(json, "function", function);
+	if (file != NULL)
+		gd_json_string(json, "file", file);
+	if (line > 0)
+		gd_json_i64(json, "line", line);
+	if (how != NULL)
+		gd_json_bool(json, how, true);
+	gd_json_object_end(json);
+}
+
+void gd_samples_places_put_json(struct gd_samples_places *p, const struct gd_perf_frame *frame,
+                                struct gd_json *json)
+{
+	char name[NATIVE_NAME];
+	const struct gd_site *site = site_of(p, frame);
+	if (site != NULL && is_hidden(frame, site))
+		return;
+	if (frame->kind == GD_PERF_FRAME_KERNEL) {
+		const char *known = kernel_name(p, frame);
+		put_json_line(json, known != NULL ? known : "[kernel]", NULL, 0, "kernel");
+		return;
+	}
+	if (site == NULL) {
+		put_json_line(json, native_name(p, frame, name), NULL, 0, NULL);
+		return;
+	}
+	for (unsigned i = frame->inferred ? site->n_lines - 1 : 0; i < site->n_lines; i++)
+		put_json_line(json, site->lines[i].function, site->lines[i].file,
+		              frame->inferred ? 0 : site->lines[i].line,
+		              i + 1 < site->n_lines ? "inlined" : frame->inferred ? "inferred" : NULL);
 }

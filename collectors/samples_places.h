@@ -9,6 +9,8 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/json.h"
+#include "collectors/kernel_symbols.h"
 #include "collectors/perf_stack.h"
 #include "collectors/pprof.h"
 #include "golang/runtime.h"
@@ -17,25 +19,30 @@
 struct gd_samples_places;
 
 /* Keys of locations that stand for no address. */
-enum { GD_SAMPLES_PLACES_LOST = 1, GD_SAMPLES_PLACES_KERNEL = 2 };
+enum { GD_SAMPLES_PLACES_LOST = 1, GD_SAMPLES_PLACES_KERNEL, GD_SAMPLES_PLACES_PARKING };
 
-/* All pointers are borrowed; go NULL: not Go. */
-int gd_samples_places_create(struct gd_target *target, struct gd_go *go, struct gd_pprof *pprof,
+/* All pointers are borrowed; go NULL: not Go; pprof NULL: no locations will be asked for. */
+int gd_samples_places_create(struct gd_target *target, struct gd_go *go,
+                             const struct gd_kernel_names *kernel, struct gd_pprof *pprof,
                              struct gd_samples_places **ret, struct gd_error *err);
 void gd_samples_places_destroy(struct gd_samples_places *places); /* NULL allowed */
 
-/* First all kernel frames, then their names; without one they are all "[kernel]". */
-int gd_samples_places_want_kernel(struct gd_samples_places *places,
-                                  const struct gd_perf_frame *frame, struct gd_error *err);
-void gd_samples_places_name_kernel(struct gd_samples_places *places, int kallsyms_fd,
-                                   struct gd_error *ret_why);
+/* Where to look a frame up: a return address may be the first of the next function. */
+static inline uint64_t gd_samples_places_address(const struct gd_perf_frame *frame)
+{
+	return frame->exact ? frame->pc : frame->pc - 1;
+}
 
-/*
- * The frame's location, 0: a frame that is not shown (where goroutines begin).  Or-s the signs of its
- * functions' classes to *signs.
- */
+/* The frame's location, 0: a frame that is not shown (where goroutines begin). */
 uint64_t gd_samples_places_location(struct gd_samples_places *places,
-                                    const struct gd_perf_frame *frame, uint32_t *signs);
+                                    const struct gd_perf_frame *frame);
+
+/* The signs of its functions' classes. */
+uint32_t gd_samples_places_signs(struct gd_samples_places *places, const struct gd_perf_frame *frame);
+
+/* As elements of an array: {"function","file","line"}, as in goroutines.jsonl. */
+void gd_samples_places_put_json(struct gd_samples_places *places, const struct gd_perf_frame *frame,
+                                struct gd_json *json);
 
 /* Appends ";outer;inner_[i]" as it is, "_[k]" in the kernel. */
 void gd_samples_places_put(struct gd_samples_places *places, const struct gd_perf_frame *frame,

@@ -57,10 +57,13 @@ struct gd_perf_opened {
 	uint32_t kernel; /* 0: nothing of the kernel's was allowed */
 };
 
-/* Fields of a sample; the last two only with stack_bytes. */
+/*
+ * Fields of a sample; the last two only with stack_bytes.  Not PERF_SAMPLE_PERIOD: with it the kernel
+ * samples every context switch, whatever the period is set to (perf_swevent_event).
+ */
 #define GD_PERF_SAMPLE_TYPE                                                                        \
 	(PERF_SAMPLE_IDENTIFIER | PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME |            \
-	 PERF_SAMPLE_CPU | PERF_SAMPLE_PERIOD | PERF_SAMPLE_CALLCHAIN)
+	 PERF_SAMPLE_CPU | PERF_SAMPLE_CALLCHAIN)
 #define GD_PERF_SAMPLE_STACK (PERF_SAMPLE_REGS_USER | PERF_SAMPLE_STACK_USER)
 
 /* Which registers, in the order of their numbers (asm/perf_regs.h): all general ones, sp and pc. */

@@ -82,7 +82,6 @@ static void put_sample(struct made *m, uint16_t misc, uint64_t claimed_chain)
 	put_u64(m, 5000);
 	put_u32(m, 3);
 	put_u32(m, 0);
-	put_u64(m, 10101010);
 	put_u64(m, claimed_chain);
 	put(m, chain, sizeof(chain));
 }

@@ -86,8 +86,9 @@ struct seen {
 	uint64_t backwards;
 };
 
-static void see(void *arg, const struct gd_perf_record *r)
+static void see(void *arg, const struct gd_perf_record *r, bool of_switches)
 {
+	assert_false(of_switches);
 	struct seen *seen = arg;
 	if (r->kind == GD_PERF_LOST)
 		seen->lost += r->lost;

@@ -52,11 +52,12 @@ static const char *const roots[] = {
 	"main.go", "main.grown", "runtime.main", "runtime.mcall", "runtime.mstart", "runtime.bg",
 	"runtime.gcBgMarkWorker", "runtime.forcegchelper", "runtime.runfinq", "runtime.rt0_go",
 	"runtime.ensureSigM", "runtime.morestack", "runtime.gcenable", "runtime.runCleanups",
-	"runtime.(*",
+	"runtime.(*", "runtime.gcBgMarkStartWorkers", "runtime.goexit",
 };
 
 struct totals {
-	uint64_t samples, rooted, wrong, sha, sha_known;
+	uint64_t samples, rooted, wrong;
+	unsigned shown;
 };
 
 static struct totals totals;
@@ -81,15 +82,15 @@ static bool is_caller(const char *frame, const char *const callers[4])
 	return false;
 }
 
-/* NULL, or the frame whose caller is wrong. */
-static const char *wrong_caller(char *const *frames, size_t n)
+/* 0, or the frame whose caller is wrong. */
+static size_t wrong_caller(char *const *frames, size_t n)
 {
 	for (size_t i = 1; i < n; i++)
 		for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++)
 			if (is_function(frames[i], known[k].function) &&
 			    !is_caller(frames[i - 1], known[k].callers))
-				return frames[i];
-	return NULL;
+				return i;
+	return 0;
 }
 
 static bool is_rooted(const char *frame)
@@ -117,12 +118,16 @@ static void check_line(const struct go_target *go, char *line)
 		frames[n++] = word;
 	assert_true(n >= 3 && count > 0);
 	totals.samples += count;
-	totals.rooted += is_rooted(frames[2]) ? count : 0;
-	const char *wrong = wrong_caller(frames + 2, n - 2);
-	if (wrong == NULL)
+	bool rooted = is_rooted(frames[2]);
+	totals.rooted += rooted ? count : 0;
+	if (!rooted && totals.shown++ < 5)
+		print_error("go%s %s: no root: %s\n", go->release, go->variant, whole);
+	size_t wrong = wrong_caller(frames + 2, n - 2);
+	if (wrong == 0)
 		return;
 	totals.wrong += count;
-	print_error("go%s %s: the caller of %s: %s\n", go->release, go->variant, wrong, whole);
+	print_error("go%s %s: the caller of %s is %s; innermost %s; %s\n", go->release, go->variant,
+	            frames[2 + wrong], frames[1 + wrong], frames[n - 1], whole);
 }
 
 static void check_folded(const struct go_target *go, const struct kept_artifact *folded)
@@ -149,23 +154,42 @@ static uint64_t number(const json_t *object, const char *key)
 	return (uint64_t)json_integer_value(value);
 }
 
-/* Of goSha's samples: assembly has the register for itself, and its thread's goroutine is known. */
+/*
+ * In code of Go's own the register says whose it is.  (Of goSha, whose assembly has the register for
+ * itself while the collector moves its stack all the time, often nobody knows: then nothing is said.)
+ */
 static void check_goroutines(const struct go_target *go, const char *lines)
 {
-	uint64_t sha = 0, with = 0;
+	uint64_t all = 0, with = 0;
 	for (const char *at = lines; *at != '\0'; at += strcspn(at, "\n"), at += *at == '\n') {
-		size_t n = strcspn(at, "\n");
-		const char *end = at + n;
-		const char *sha_at = strstr(at, "main.goSha");
-		if (sha_at == NULL || sha_at > end)
+		const char *end = at + strcspn(at, "\n");
+		const char *found = strstr(at, "main.goLeaf");
+		if (found == NULL || found > end)
 			continue;
 		const char *goid = strstr(at, "goroutine=");
-		sha++;
+		all++;
 		with += goid != NULL && goid < end;
 	}
-	if (sha > 0 && with * 100 < sha * 90)
-		go_target_fail(go, "of %lu stacks of goSha %lu have a goroutine", (unsigned long)sha,
+	if (strstr(lines, "main.goLabelled") != NULL &&
+	    (strstr(lines, "handler=checkout") == NULL || strstr(lines, "tenant=acme") == NULL))
+		go_target_fail(go, "the labels of goLabelled are missing");
+	if (with * 100 < all * 90)
+		go_target_fail(go, "of %lu stacks of goLeaf %lu have a goroutine", (unsigned long)all,
 		               (unsigned long)with);
+}
+
+/* Threads were away: preempted, for there are more of them than CPUs, and for want of work. */
+static void check_away(const struct go_target *go, const struct kept_artifact *away)
+{
+	GD_BUF struct gd_buf lines = GD_BUF_INIT(256 << 20);
+	const struct pprof_view view = { .without = NULL };
+	if (away->absent)
+		return; /* not to be had here, and said so */
+	pprof_lines(away->bytes.data, away->bytes.len, &view, &lines);
+	const char *text = gd_buf_str(&lines);
+	assert_contains(text, "switches/count offcpu/nanoseconds");
+	if (strstr(text, "state=preempted") == NULL && strstr(text, "state=blocked") == NULL)
+		go_target_fail(go, "no thread was away: %.300s", text);
 }
 
 static void collect_and_check(struct go_target *go)
@@ -198,6 +222,9 @@ static void collect_and_check(struct go_target *go)
 	assert_contains(gd_buf_str(&lines), "samples/count cpu/nanoseconds");
 	check_goroutines(go, gd_buf_str(&lines));
 	check_folded(go, folded);
+	const struct kept_artifact *away = kept_find(&kept, "offcpu.pb.gz");
+	assert_non_null(away);
+	check_away(go, away);
 	json_error_t problem;
 	json_t *json = json_loadb(facts->bytes.data, facts->bytes.len, 0, &problem);
 	assert_non_null(json);

@@ -77,23 +77,29 @@ static void use(const struct gd_perf_record *record, struct gd_go *go, struct gd
 	struct gd_stream stream = { .write = swallow };
 	struct gd_samples_written written;
 	struct gd_error err = { 0 };
+	struct gd_kernel_names *kernel = NULL;
+	bool away = record->cpu % 2 == 1;
 	size_t n_threads = 0;
-	gd_perf_stack_of(go, record, &stack);
+	gd_perf_stack_of(go, &target->maps, record, &stack);
 	check_stack(&stack);
 	if (gd_samples_profile_create(&profile, &err) < 0 ||
-	    (go != NULL && gd_samples_goroutines_create(go, &goroutines, &err) < 0))
+	    (go != NULL && gd_samples_goroutines_create(go, NULL, &goroutines, &err) < 0))
 		abort();
 	if (go != NULL)
 		gd_samples_goroutines_find(goroutines, record, &stack, &goroutine);
 	const struct gd_samples_labels labels = { .tid = record->tid, .goid = goroutine.goid,
 		                                  .confidence = goroutine.confidence };
-	if (!gd_samples_profile_add(profile, &stack, &labels) ||
-	    gd_samples_profile_threads(profile, &threads, &n_threads, &err) < 0 || n_threads != 1)
+	uint32_t number = gd_samples_profile_number(profile, &stack, &labels);
+	if (number == 0 || gd_kernel_names_create(&kernel, &err) < 0)
+		abort();
+	gd_samples_profile_count(profile, number, away ? record->tid % 2 : 0, 1, 7);
+	gd_samples_profile_want_kernel(profile, kernel);
+	if (gd_samples_profile_threads(profile, NULL, &threads, &n_threads, &err) < 0 || n_threads != 1)
 		abort();
 	const struct gd_samples_write how = { .target = target, .go = go, .threads = threads,
-		                              .n_threads = n_threads, .kallsyms_fd = -1,
+		                              .n_threads = n_threads, .kernel = kernel, .away = away,
 		                              .lost = record->lost % 3, .period_ns = 10101010 };
-	if (gd_samples_profile_write(profile, &how, &stream, &stream, &written, &err) < 0)
+	if (gd_samples_profile_write(profile, &how, &stream, away ? NULL : &stream, &written, &err) < 0)
 		abort();
 	uint64_t all = 0;
 	for (unsigned i = 0; i < GD_CLASSES; i++)
@@ -101,6 +107,7 @@ static void use(const struct gd_perf_record *record, struct gd_go *go, struct gd
 	if (all != 1)
 		abort();
 	free(threads);
+	gd_kernel_names_destroy(kernel);
 	gd_samples_goroutines_destroy(goroutines);
 	gd_samples_profile_destroy(profile);
 }

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"os"
-	"runtime"
 	"runtime/pprof"
 	"syscall"
 	"time"
@@ -251,9 +250,6 @@ func main() {
 			go run()
 		}
 	}
-	if wanted["profile"] {
-		profile()
-	}
 	fmt.Println("ready")
 	var b [1]byte
 	for {
@@ -261,27 +257,32 @@ func main() {
 		if n == 0 && err == nil {
 			os.Exit(0)
 		}
-		if n == 1 && b[0] == 'p' {
-			profile()
+		switch {
+		case n == 1 && b[0] == 'p':
+			startProfile()
+		case n == 1 && b[0] == 's':
+			stopProfile()
 		}
 	}
 }
 
 // What Go's own profiler says of the same load.
-func profile() {
-	name := os.Getenv("BUSY_PROFILE")
-	to, err := os.Create(name)
-	if err != nil {
+
+var profile *os.File
+
+func startProfile() {
+	var err error
+	if profile, err = os.Create(os.Getenv("BUSY_PROFILE")); err != nil {
 		panic(err)
 	}
-	runtime.GC()
-	if err := pprof.StartCPUProfile(to); err != nil {
+	if err := pprof.StartCPUProfile(profile); err != nil {
 		panic(err)
 	}
 	fmt.Println("profiling")
-	var b [1]byte
-	_, _ = syscall.Read(0, b[:])
+}
+
+func stopProfile() {
 	pprof.StopCPUProfile()
-	_ = to.Close()
+	_ = profile.Close()
 	fmt.Println("profiled")
 }
