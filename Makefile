@@ -208,6 +208,7 @@ uploader := \
 	uploader/transfer.c \
 	uploader/uploader.c
 report := \
+	report/cpu.c \
 	report/facts.c \
 	report/facts_runtime.c \
 	report/flame.c \
@@ -225,6 +226,7 @@ report := \
 	report/scan.c \
 	report/show.c \
 	report/show_json.c \
+	report/sites.c \
 	report/stacks.c \
 	report/standard.c \
 	report/summary.c \
@@ -517,6 +519,7 @@ tests := \
 	tests/test_policies_policy.c \
 	tests/test_policies_replay.c \
 	tests/test_policies_sampling.c \
+	tests/test_report_cpu.c \
 	tests/test_report_flame.c \
 	tests/test_report_flame_faults.c \
 	tests/test_report_flame_page.c \
@@ -901,7 +904,7 @@ $(out)/tests/test_freeze_run: $(watched:freeze/%.c=$(out)/tests/%_with_faults.o)
 $(patsubst %.c,$(out)/%,$(filter tests/test_archive_% tests/test_report_%,$(tests))): \
 	$(out)/tests/archives.o
 # And profiles to put into them.
-$(patsubst %.c,$(out)/%,$(filter tests/test_report_flame% tests/test_report_heap% \
+$(patsubst %.c,$(out)/%,$(filter tests/test_report_cpu% tests/test_report_flame% tests/test_report_heap% \
 	tests/test_report_pprof%,$(tests))): $(out)/tests/profiles.o
 # And some with the memory of a process.
 $(patsubst %.c,$(out)/%,$(filter tests/test_archive_core% tests/test_cli_extract% \

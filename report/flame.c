@@ -100,23 +100,6 @@ static const char *string_of(struct reading *r, uint32_t string)
 
 /* --- frames -------------------------------------------------------------------------------- */
 
-static bool starts(const char *text, const char *with)
-{
-	return strncmp(text, with, strlen(with)) == 0;
-}
-
-/* By the name of the mapping; an address in the upper half; or, where others have one, no mapping. */
-static bool is_kernel(struct reading *r, const struct gd_pprof_read_location *l, const char *name)
-{
-	const char *mapping = string_of(r, r->p.mappings[l->mapping].file);
-	if (starts(mapping, "[kernel") || starts(mapping, "[guest.kernel") ||
-	    starts(mapping, "[vmlinux"))
-		return true;
-	if (l->mapping != 0)
-		return false;
-	return l->address >> 63 != 0 || (r->p.n_mappings > 1 && name[0] != '[');
-}
-
 static uint32_t keep_frame(struct reading *r, uint32_t name, uint32_t file, int64_t line,
                            uint32_t marks)
 {
@@ -143,7 +126,7 @@ static uint32_t bare_frame(struct reading *r, uint32_t location)
 	const char *text = gd_buf_str(&name);
 	if (name.failed != 0)
 		r->flame->texts.failed = name.failed;
-	uint32_t marks = GD_FLAME_UNKNOWN | (is_kernel(r, l, text) ? GD_FLAME_KERNEL : 0);
+	uint32_t marks = GD_FLAME_UNKNOWN | (gd_pprof_read_in_kernel(&r->p, l) ? GD_FLAME_KERNEL : 0);
 	return keep_frame(r, keep_text(r->flame, text, strlen(text)), file, 0, marks);
 }
 
@@ -157,7 +140,7 @@ static uint32_t frame_of(struct reading *r, const struct gd_pprof_read_location 
 		uint32_t marks = i + 1 < l->n_lines ? GD_FLAME_INLINED : 0;
 		if (strcmp(name, lost_name) == 0)
 			marks |= GD_FLAME_LOST;
-		else if (is_kernel(r, l, name))
+		else if (gd_pprof_read_in_kernel(&r->p, l))
 			marks |= GD_FLAME_KERNEL;
 		*known = keep_frame(r, text_of(r, function->name), text_of(r, function->file),
 		                    line->line, marks) + 1;

@@ -369,3 +369,26 @@ int gd_pprof_read_unpack(const struct gd_reader *reader, const char *artifact, s
 	int r = gd_reader_load(reader, artifact, &packed, err);
 	return r < 0 ? r : gunzip(artifact, &packed, out, err);
 }
+
+uint32_t gd_pprof_read_type_of(const struct gd_pprof_read *profile, const char *name)
+{
+	for (uint32_t i = 0; i < profile->n_types; i++)
+		if (gd_pprof_read_is(profile, profile->types[i].type, name))
+			return i;
+	return UINT32_MAX;
+}
+
+bool gd_pprof_read_in_kernel(const struct gd_pprof_read *profile,
+                             const struct gd_pprof_read_location *location)
+{
+	static const char *const names[] = { "[kernel", "[guest.kernel", "[vmlinux" };
+	const struct gd_pprof_text *mapping =
+		&profile->strings[profile->mappings[location->mapping].file];
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (mapping->n >= strlen(names[i]) &&
+		    memcmp(mapping->at, names[i], strlen(names[i])) == 0)
+			return true;
+	/* What stands for something else, as "[lost]", has no address. */
+	return location->mapping == 0 && location->address != 0 &&
+	       (location->address >> 63 != 0 || profile->n_mappings > 1);
+}

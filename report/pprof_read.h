@@ -100,3 +100,13 @@ bool gd_pprof_read_next(const struct gd_pprof_read *profile, struct gd_bytes *cu
 
 /* Is the text with that index this one? */
 bool gd_pprof_read_is(const struct gd_pprof_read *profile, uint32_t string, const char *want);
+
+/*
+ * Is this location in the kernel: by the name of its mapping, by an address in the upper half, or because
+ * it has none where others have one?
+ */
+bool gd_pprof_read_in_kernel(const struct gd_pprof_read *profile,
+                             const struct gd_pprof_read_location *location);
+
+/* Which of a sample's values is of the type with this name; UINT32_MAX: none. */
+uint32_t gd_pprof_read_type_of(const struct gd_pprof_read *profile, const char *name);

@@ -13,6 +13,7 @@
 #define GROUPS_SHOWN 6
 #define STATES_SHOWN 6
 #define SITES_SHOWN 5
+#define CLASSES_SHOWN 8
 #define MISSING_SHOWN 8
 
 struct show {
@@ -382,25 +383,82 @@ static void show_process(const struct show *s)
 		gd_lines_put(&s->lines, GD_STYLE_PLAIN, "  host: %s", line);
 }
 
+static double percent_of(int64_t part, int64_t all)
+{
+	return all > 0 ? (double)part * 100 / (double)all : 0;
+}
+
+static void show_site(const struct show *s, const char *value, const struct gd_site *site,
+                      int64_t all)
+{
+	char text[300];
+	char where[200];
+	gd_summary_place(where, sizeof(where), &site->frame);
+	gd_lines_put(&s->lines, GD_STYLE_PLAIN, "  %10s %3.0f %%  %s  %s", value,
+	             percent_of(site->value, all), safe(text, sizeof(text), site->frame.function),
+	             where);
+}
+
+static void show_away(const struct show *s)
+{
+	const struct gd_cpu *c = &s->summary->cpu;
+	char line[400] = "";
+	char text[64];
+	for (size_t i = 0; i < c->away.n && i < STATES_SHOWN; i++) {
+		append_duration(line, sizeof(line), "", c->away.list[i].ns);
+		(void)snprintf(line + strlen(line), sizeof(line) - strlen(line), " %s",
+		               safe(text, sizeof(text), c->away.list[i].name));
+	}
+	if (line[0] != '\0')
+		gd_lines_put(&s->lines, GD_STYLE_PLAIN,
+		             "  off the CPU, all threads but idle ones: %s", line);
+}
+
+/* What the program itself does; the runtime's part is in the classes. */
+static void show_cpu(const struct show *s)
+{
+	const struct gd_cpu *c = &s->summary->cpu;
+	char line[400];
+	char used[GD_UNITS_TEXT];
+	char window[GD_UNITS_TEXT];
+	char text[64];
+	if (s->summary->cpu_error.code != 0 || c->sites.value <= 0 || c->window_ns <= 0)
+		return;
+	(void)snprintf(line, sizeof(line), "CPU  %s in %s",
+	               gd_units_duration(used, (uint64_t)c->sites.value),
+	               gd_units_duration(window, (uint64_t)c->window_ns));
+	heading(s, line);
+	line[0] = '\0';
+	for (size_t i = 0; i < c->classes.n && i < CLASSES_SHOWN; i++) {
+		append(line, sizeof(line), "", safe(text, sizeof(text), c->classes.list[i].name));
+		(void)snprintf(line + strlen(line), sizeof(line) - strlen(line), " %.0f %%",
+		               percent_of(c->classes.list[i].ns, c->sites.value));
+	}
+	if (line[0] != '\0')
+		gd_lines_put(&s->lines, GD_STYLE_PLAIN, "  %s", line);
+	show_away(s);
+	for (size_t i = 0, shown = 0; i < c->sites.n && shown < SITES_SHOWN; i++) {
+		const struct gd_site *site = &c->sites.list[i];
+		if (!site->own || site->value <= 0)
+			continue;
+		show_site(s, gd_units_duration(used, (uint64_t)site->value), site, c->sites.value);
+		shown++;
+	}
+}
+
 static void show_heap(const struct show *s)
 {
-	const struct gd_heap *h = &s->summary->heap;
+	const struct gd_sites *h = &s->summary->heap;
 	char bytes[GD_UNITS_TEXT];
 	char line[100];
 	if (s->summary->heap_error.code != 0 || h->n == 0)
 		return;
 	(void)snprintf(line, sizeof(line), "HEAP PROFILE  %s in use, allocated in",
-	               gd_units_bytes(bytes, (uint64_t)(h->bytes > 0 ? h->bytes : 0)));
+	               gd_units_bytes(bytes, (uint64_t)(h->value > 0 ? h->value : 0)));
 	heading(s, line);
-	for (size_t i = 0; i < h->n && i < SITES_SHOWN && h->list[i].bytes > 0; i++) {
-		const struct gd_heap_site *site = &h->list[i];
-		char text[300];
-		char where[200];
-		gd_summary_place(where, sizeof(where), &site->frame);
-		gd_lines_put(&s->lines, GD_STYLE_PLAIN, "  %10s %3.0f %%  %s  %s",
-		             gd_units_bytes(bytes, (uint64_t)site->bytes),
-		             h->bytes > 0 ? (double)site->bytes * 100 / (double)h->bytes : 0,
-		             safe(text, sizeof(text), site->frame.function), where);
+	for (size_t i = 0; i < h->n && i < SITES_SHOWN && h->list[i].value > 0; i++) {
+		const struct gd_site *site = &h->list[i];
+		show_site(s, gd_units_bytes(bytes, (uint64_t)site->value), site, h->value);
 	}
 }
 
@@ -504,6 +562,7 @@ int gd_report_show(const struct gd_reader *reader, FILE *out, bool color, unsign
 	show_goroutines(&s);
 	show_runtime(&s);
 	show_process(&s);
+	show_cpu(&s);
 	show_heap(&s);
 	show_core(&s);
 	show_missing(&s);

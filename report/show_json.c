@@ -192,20 +192,57 @@ static void put_before(struct gd_json *j, const struct gd_summary *s)
 
 static void put_heap(struct gd_json *j, const struct gd_summary *s)
 {
-	const struct gd_heap *h = &s->heap;
+	const struct gd_sites *h = &s->heap;
 	if (s->heap_error.code != 0) {
 		gd_json_null(j, "heap");
 		return;
 	}
 	gd_json_object(j, "heap");
-	gd_json_i64(j, "inuse_bytes", h->bytes);
-	gd_json_i64(j, "inuse_objects", h->objects);
+	gd_json_i64(j, "inuse_bytes", h->value);
+	gd_json_i64(j, "inuse_objects", h->count);
 	gd_json_array(j, "sites");
 	for (size_t i = 0; i < h->n && i < SITES_IN_JSON; i++) {
 		gd_json_object(j, NULL);
 		put_frame(j, &h->list[i].frame);
-		gd_json_i64(j, "inuse_bytes", h->list[i].bytes);
-		gd_json_i64(j, "inuse_objects", h->list[i].objects);
+		gd_json_i64(j, "inuse_bytes", h->list[i].value);
+		gd_json_i64(j, "inuse_objects", h->list[i].count);
+		gd_json_object_end(j);
+	}
+	gd_json_array_end(j);
+	gd_json_object_end(j);
+}
+
+static void put_shares(struct gd_json *j, const char *key, const struct gd_cpu_shares *shares)
+{
+	gd_json_array(j, key);
+	for (size_t i = 0; i < shares->n; i++) {
+		gd_json_object(j, NULL);
+		gd_json_string(j, "name", shares->list[i].name);
+		gd_json_i64(j, "ns", shares->list[i].ns);
+		gd_json_object_end(j);
+	}
+	gd_json_array_end(j);
+}
+
+static void put_cpu(struct gd_json *j, const struct gd_summary *s)
+{
+	const struct gd_cpu *c = &s->cpu;
+	if (s->cpu_error.code != 0) {
+		gd_json_null(j, "cpu");
+		return;
+	}
+	gd_json_object(j, "cpu");
+	gd_json_i64(j, "window_ns", c->window_ns);
+	gd_json_i64(j, "used_ns", c->sites.value);
+	gd_json_i64(j, "samples", c->sites.count);
+	put_shares(j, "classes", &c->classes);
+	put_shares(j, "off_cpu", &c->away);
+	gd_json_array(j, "sites");
+	for (size_t i = 0; i < c->sites.n && i < SITES_IN_JSON; i++) {
+		gd_json_object(j, NULL);
+		put_frame(j, &c->sites.list[i].frame);
+		gd_json_i64(j, "ns", c->sites.list[i].value);
+		gd_json_i64(j, "samples", c->sites.list[i].count);
 		gd_json_object_end(j);
 	}
 	gd_json_array_end(j);
@@ -238,6 +275,7 @@ int gd_report_show_json(const struct gd_reader *reader, FILE *out, struct gd_err
 	put_runtime(&j, &s.facts);
 	put_process(&j, &s.facts);
 	put_heap(&j, &s);
+	put_cpu(&j, &s);
 	gd_json_object_end(&j);
 	gd_json_line_end(&j);
 	gd_summary_deinit(&s);

@@ -37,7 +37,8 @@ void gd_summary_place(char *to, size_t size, const struct gd_group_frame *frame)
 void gd_summary_deinit(struct gd_summary *s)
 {
 	gd_groups_deinit(&s->groups);
-	gd_heap_deinit(&s->heap);
+	gd_sites_deinit(&s->heap);
+	gd_cpu_deinit(&s->cpu);
 }
 
 int gd_summary_read(const struct gd_reader *reader, struct gd_summary *ret, struct gd_error *err)
@@ -50,6 +51,8 @@ int gd_summary_read(const struct gd_reader *reader, struct gd_summary *ret, stru
 	int r = gd_groups_read(reader, &ret->groups, &ret->groups_error);
 	if (r >= 0)
 		r = gd_heap_read(reader, &ret->heap, &ret->heap_error);
+	if (r != -ENOMEM)
+		r = gd_cpu_read(reader, &ret->cpu, &ret->cpu_error);
 	if (r != -ENOMEM)
 		r = gd_timeline_moves_read(reader, &ret->moves, &ret->moves_error);
 	/* Without memory there is no point in going on; all else is shown as missing. */

@@ -3,6 +3,7 @@
  * Everything `godiag show` tells about an archive, gathered before a word is printed: the text and
  * the JSON form say the same.
  */
+#include "report/cpu.h"
 #include "report/facts.h"
 #include "report/groups.h"
 #include "report/heap.h"
@@ -20,8 +21,10 @@ struct gd_summary {
 	struct gd_facts facts;
 	struct gd_groups groups;
 	struct gd_error groups_error; /* code 0: groups are there */
-	struct gd_heap heap;
+	struct gd_sites heap;
 	struct gd_error heap_error;
+	struct gd_cpu cpu;
+	struct gd_error cpu_error;
 	struct gd_timeline_moves moves; /* before the trigger */
 	struct gd_error moves_error;
 	struct gd_warning warnings[GD_WARNINGS_MAX]; /* worst first */

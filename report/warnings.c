@@ -24,6 +24,8 @@
 #define PRESSURE_HIGH 10.0           /* percent of the last ten seconds, all tasks at once */
 #define PRESSURE_CPU_HIGH 40.0       /* some task: common on a busy host */
 #define THROTTLED_HIGH 0.1
+#define SAMPLES_ENOUGH 50            /* of the CPU, to say something about shares */
+#define CPU_WAIT_HIGH 0.5            /* of the CPU time it got */
 
 static void warn(struct gd_summary *s, const char *kind, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -168,6 +170,36 @@ static void check_goroutines(struct gd_summary *s)
 
 /* --- collector and scheduler --------------------------------------------------------------- */
 
+/* Of the CPU time in the window; 0: unknown, or too few samples to tell. */
+static double gc_share(const struct gd_cpu *cpu)
+{
+	static const char *const names[] = { "gc background", "gc assist", "sweep" };
+	int64_t ns = 0;
+	if (cpu->sites.count < SAMPLES_ENOUGH)
+		return 0;
+	for (size_t i = 0; i < cpu->classes.n; i++)
+		for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++)
+			if (strcmp(cpu->classes.list[i].name, names[k]) == 0)
+				ns += cpu->classes.list[i].ns;
+	return (double)ns / (double)cpu->sites.value;
+}
+
+/* Threads that could have run and were not let. */
+static void check_cpu(struct gd_summary *s)
+{
+	const struct gd_cpu *c = &s->cpu;
+	char a[GD_UNITS_TEXT];
+	char b[GD_UNITS_TEXT];
+	if (c->sites.count < SAMPLES_ENOUGH || c->window_ns <= 0)
+		return;
+	for (size_t i = 0; i < c->away.n; i++)
+		if (strcmp(c->away.list[i].name, "preempted") == 0 &&
+		    (double)c->away.list[i].ns >= CPU_WAIT_HIGH * (double)c->sites.value)
+			warn(s, "cpu-wait", "its threads waited %s for a CPU while they used %s",
+			     gd_units_duration(a, (uint64_t)c->away.list[i].ns),
+			     gd_units_duration(b, (uint64_t)c->sites.value));
+}
+
 static void check_runtime(struct gd_summary *s)
 {
 	const struct gd_facts *f = &s->facts;
@@ -176,6 +208,10 @@ static void check_runtime(struct gd_summary *s)
 	if (f->gc_cpu_fraction >= GC_CPU_HIGH)
 		warn(s, "gc-cpu", "the garbage collector takes %.0f %% of the CPU since the start",
 		     f->gc_cpu_fraction * 100);
+	double gc = gc_share(&s->cpu);
+	if (gc >= GC_CPU_HIGH)
+		warn(s, "gc-cpu-now", "the garbage collector takes %.0f %% of the CPU in the %s that were sampled",
+		     gc * 100, gd_units_duration(a, (uint64_t)s->cpu.window_ns));
 	if (f->pause_p99_ns >= PAUSE_HIGH_NS)
 		warn(s, "gc-pause", "garbage collection pauses: 99th percentile %s, longest %s",
 		     gd_units_duration(a, (uint64_t)f->pause_p99_ns),
@@ -276,6 +312,7 @@ void gd_warnings_find(struct gd_summary *s)
 	check_goroutines(s);
 	check_memory(s);
 	check_runtime(s);
+	check_cpu(s);
 	check_limits(s);
 	check_pressure(s, "pressure-memory", "memory", true, &f->group_memory, &f->host_memory);
 	check_pressure(s, "pressure-cpu", "a CPU", false, &f->group_cpu, &f->host_cpu);

@@ -79,19 +79,19 @@ static struct gd_buf make_profile(void)
 	return out;
 }
 
-static void look(const struct gd_heap *heap)
+static void look(const struct gd_sites *heap)
 {
-	assert_int_equal(heap->bytes, 5516);
-	assert_int_equal(heap->objects, 17);
+	assert_int_equal(heap->value, 5516);
+	assert_int_equal(heap->count, 17);
 	assert_int_equal(heap->n, 3);
 	assert_string_equal(heap->list[0].frame.function, "main.leak");
 	assert_int_equal(heap->list[0].frame.line, 20);
-	assert_int_equal(heap->list[0].bytes, 4000);
+	assert_int_equal(heap->list[0].value, 4000);
 	assert_string_equal(heap->list[1].frame.function, "main.leak");
 	assert_string_equal(heap->list[1].frame.file, "/src/leak.go");
 	assert_int_equal(heap->list[1].frame.line, 12);
-	assert_int_equal(heap->list[1].bytes, 1500);
-	assert_int_equal(heap->list[1].objects, 15);
+	assert_int_equal(heap->list[1].value, 1500);
+	assert_int_equal(heap->list[1].count, 15);
 	assert_string_equal(heap->list[2].frame.function, "runtime.makeslice");
 }
 
@@ -99,11 +99,11 @@ static void sites_are_the_innermost_functions_of_the_program(void **state)
 {
 	(void)state;
 	GD_BUF struct gd_buf profile = make_profile();
-	struct gd_heap heap;
+	struct gd_sites heap;
 	struct gd_error err = { 0 };
 	assert_ok(gd_heap_parse(profile.data, profile.len, &heap, &err), &err);
 	look(&heap);
-	gd_heap_deinit(&heap);
+	gd_sites_deinit(&heap);
 }
 
 static void it_is_read_from_an_archive(void **state)
@@ -117,23 +117,23 @@ static void it_is_read_from_an_archive(void **state)
 	const struct made made[] = { { "heap.pb.gz", "application/x", "heap", packed.data, packed.len,
 		                       false } };
 	struct gd_sealed sealed = archive_make("a.tar", made, 1);
-	struct gd_heap heap;
+	struct gd_sites heap;
 	struct gd_error err = { 0 };
 	assert_ok(gd_reader_open(sealed.path, &reader, &err), &err);
 	assert_ok(gd_heap_read(&reader, &heap, &err), &err);
 	look(&heap);
-	gd_heap_deinit(&heap);
+	gd_sites_deinit(&heap);
 }
 
 static void damage_is_an_error_and_never_a_crash(void **state)
 {
 	(void)state;
 	GD_BUF struct gd_buf profile = make_profile();
-	struct gd_heap heap;
+	struct gd_sites heap;
 	for (size_t cut = 0; cut < profile.len; cut++) {
 		struct gd_error err = { 0 };
 		if (gd_heap_parse(profile.data, cut, &heap, &err) == 0)
-			gd_heap_deinit(&heap);
+			gd_sites_deinit(&heap);
 		else
 			assert_true(err.msg[0] != '\0');
 	}
@@ -141,7 +141,7 @@ static void damage_is_an_error_and_never_a_crash(void **state)
 		for (int bit = 0; bit < 8; bit++) {
 			profile.data[i] = (char)(profile.data[i] ^ 1 << bit);
 			if (gd_heap_parse(profile.data, profile.len, &heap, NULL) == 0)
-				gd_heap_deinit(&heap);
+				gd_sites_deinit(&heap);
 			profile.data[i] = (char)(profile.data[i] ^ 1 << bit);
 		}
 	}
@@ -150,7 +150,7 @@ static void damage_is_an_error_and_never_a_crash(void **state)
 static void other_profiles_are_refused(void **state)
 {
 	(void)state;
-	struct gd_heap heap;
+	struct gd_sites heap;
 	struct gd_error err = { 0 };
 	assert_fails(gd_heap_parse("", 0, &heap, &err), -EBADMSG, &err);
 	assert_fails(gd_heap_parse("\xff\xff\xff", 3, &heap, &err), -EBADMSG, &err);

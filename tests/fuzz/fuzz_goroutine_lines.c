@@ -58,9 +58,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	gd_groups_deinit(&pieces);
 
 	struct gd_facts facts = { 0 };
-	struct gd_heap heap;
+	struct gd_sites heap;
 	gd_facts_runtime((const char *)data, size, &facts);
 	if (gd_heap_parse(data, size, &heap, NULL) == 0)
-		gd_heap_deinit(&heap);
+		gd_sites_deinit(&heap);
 	return 0;
 }
