@@ -95,6 +95,7 @@
     if (i === 0) return GROUP_TONE;
     if (tree.name[i] < 0 && kinds === null) return GROUP_TONE;
     if (marks & KERNEL && state.colour !== "state") return KERNEL_TONE;
+    if (tree.label(i) === PARKING) return STATE.parked;
     if (kinds === null) return packageTone(packageOf(tree.label(i)));
     return state.colour === "state" ? tone(p.stateNames[kinds[i]], STATE, kinds[i]) : tone(p.classNames[kinds[i]], CLASS, kinds[i]);
   }

@@ -5,6 +5,7 @@
  */
 
 const INLINED = 1, KERNEL = 2, LOST = 4, UNKNOWN = 8;
+const PARKING = "[runtime parking]";
 const BOXES_MAX = 2000000; /* of one view: what would be deeper is its caller's own */
 
 /* A profile's tables in the form they are used in; done when it is looked at first. */
@@ -38,22 +39,30 @@ function openProfile(p) {
   for (let i = 0; i < p.goroutines.length; i += 2)
     p.goroutineNames.push(i === 0 ? "none" : text(p.goroutines[i + 1]) || "goroutine " + p.goroutines[i]);
   openLabels(p, text);
-  openLost(p);
+  openStandIns(p);
   p.frames = p.nodes = p.rows = null; /* the columns have it all */
   p.opened = true;
   return p;
 }
 
-/* What was lost is a class and a state of its own, else it would be of unknown ones. */
-function openLost(p) {
-  const has = (row) => p.rowNode[row] !== 0 && p.frameMarks[p.nodeFrame[p.rowNode[row]]] & LOST;
-  const lost = [...p.rowNode.keys()].filter(has);
-  if (lost.length === 0) return;
-  for (const [names, column] of [[p.classNames, p.rowClass], [p.stateNames, p.rowState]])
-    if (names.length > 1) {
-      for (const row of lost) column[row] = names.length;
-      names.push("lost");
-    }
+/*
+ * Frames that stand for something else than a function: what was lost is a class and a state of its own, also
+ * where the profile does not say so; and a thread that the runtime has nothing to do for is parked, so that it can
+ * be told (and hidden) apart from one that is blocked.
+ */
+function openStandIns(p) {
+  const leaf = (row) => p.nodeFrame[p.rowNode[row]], all = [...p.rowNode.keys()].filter((row) => p.rowNode[row] !== 0);
+  const lost = all.filter((row) => p.frameMarks[leaf(row)] & LOST);
+  const parked = all.filter((row) => p.texts[p.frameName[leaf(row)]] === PARKING);
+  const call = (rows, was, names, column, name) => {
+    const these = rows.filter((row) => names[column[row]] === was);
+    if (names.length < 2 || these.length === 0) return;
+    const k = names.includes(name) ? names.indexOf(name) : names.push(name) - 1;
+    for (const row of these) column[row] = k;
+  };
+  call(lost, "unknown", p.classNames, p.rowClass, "lost");
+  call(lost, "unknown", p.stateNames, p.rowState, "lost");
+  call(parked, "blocked", p.stateNames, p.rowState, "parked");
   p.lostRows = lost;
 }
 

@@ -217,6 +217,35 @@ static void groups_filters_and_values_work(void **state)
 	assert_contains(said, "1\n\"main.parse\"\n\"dark\"\nrequests 0 errors 0\n");
 }
 
+static void parked_threads_are_told_from_blocked_ones(void **state)
+{
+	(void)state;
+	static const char *const types[] = { "switches", "count", "offcpu", "nanoseconds" };
+	static const struct {
+		const char *function, *state;
+		int64_t ns;
+	} all[] = {
+		{ "[runtime parking]", "blocked", 700 },
+		{ "main.read", "blocked", 200 },
+		{ "main.spin", "preempted", 90 },
+		{ "[lost]", NULL, 10 },
+	};
+	struct profile p = profile_begin(types, 4);
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		const struct profile_line line = { all[i].function, NULL, 1 };
+		const struct profile_label label = { "state", all[i].state, 0 };
+		uint64_t at = profile_location(&p, 0, 1, &line, 1);
+		profile_sample(&p, &at, 1, 1, all[i].ns, &label, all[i].state != NULL);
+	}
+	const char *said = browse(page_of(&p),
+	                          "'eval=[...document.querySelectorAll(\"#legend .chip\")]"
+	                          ".map((e) => e.textContent)' "
+	                          "'press=#legend .chip' 'eval=godiag.view().total' "
+	                          "'load=group=state' 'eval=!!godiag.box(\"parked\")'");
+	assert_contains(said, "[\"parked70.0 %\", \"blocked20.0 %\", \"preempted9.0 %\", \"lost1.0 %\"]\n"
+	                      "300\ntrue\nrequests 0 errors 0\n");
+}
+
 static void one_bad_profile_does_not_hide_the_others(void **state)
 {
 	(void)state;
@@ -266,6 +295,7 @@ int main(void)
 		test_case(hostile_names_are_only_text_in_a_browser),
 		test_case(search_zoom_and_reset_work),
 		test_case(groups_filters_and_values_work),
+		test_case(parked_threads_are_told_from_blocked_ones),
 		test_case(one_bad_profile_does_not_hide_the_others),
 		test_case(without_a_profile_there_is_no_page),
 	};
