@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 void gd_tuples_deinit(struct gd_tuples *t)
 {
@@ -12,12 +13,23 @@ void gd_tuples_deinit(struct gd_tuples *t)
 	*t = (struct gd_tuples){ 0 };
 }
 
-/* Mixed well, because the numbers are small and alike; names in it may be chosen by an attacker, but
- * the numbers are ours. */
-static uint64_t hash_of(const uint64_t *row, uint32_t width)
+/* Thread ids and labels are whatever a foreign profile says: nobody shall choose them so that all fall
+ * into one place of the table. */
+static uint64_t seed_of_process(void)
 {
-	uint64_t h = UINT64_C(0x9e3779b97f4a7c15);
-	for (uint32_t i = 0; i < width; i++) {
+	uint64_t seed = UINT64_C(0x9e3779b97f4a7c15);
+	const void *random = NULL;
+	unsigned long at = getauxval(AT_RANDOM); /* 16 bytes that the kernel chose for this process */
+	memcpy(&random, &at, sizeof(random));
+	if (random != NULL)
+		memcpy(&seed, random, sizeof(seed));
+	return seed;
+}
+
+static uint64_t hash_of(const struct gd_tuples *t, const uint64_t *row)
+{
+	uint64_t h = t->seed;
+	for (uint32_t i = 0; i < t->width; i++) {
 		h = (h ^ row[i]) * UINT64_C(0xff51afd7ed558ccd);
 		h ^= h >> 32;
 	}
@@ -27,7 +39,7 @@ static uint64_t hash_of(const uint64_t *row, uint32_t width)
 static void place(struct gd_tuples *t, uint32_t index)
 {
 	uint64_t mask = 2 * (uint64_t)t->cap - 1;
-	uint64_t at = hash_of(gd_tuples_at(t, index), t->width) & mask;
+	uint64_t at = hash_of(t, gd_tuples_at(t, index)) & mask;
 	while (t->table[at] != 0)
 		at = (at + 1) & mask;
 	t->table[at] = index + 1;
@@ -37,6 +49,8 @@ static int grow(struct gd_tuples *t)
 {
 	if (t->n >= t->max)
 		return -E2BIG;
+	if (t->cap == 0)
+		t->seed = seed_of_process();
 	uint32_t cap = t->cap > 0 ? 2 * t->cap : 64;
 	uint64_t *list = realloc(t->list, (size_t)cap * t->width * sizeof(*list));
 	if (list == NULL)
@@ -59,7 +73,7 @@ uint32_t gd_tuples_keep(struct gd_tuples *t, const uint64_t *row)
 	size_t bytes = t->width * sizeof(*row);
 	if (t->cap > 0) {
 		uint64_t mask = 2 * (uint64_t)t->cap - 1;
-		uint64_t at = hash_of(row, t->width) & mask;
+		uint64_t at = hash_of(t, row) & mask;
 		for (; t->table[at] != 0; at = (at + 1) & mask)
 			if (memcmp(gd_tuples_at(t, t->table[at] - 1), row, bytes) == 0)
 				return t->table[at] - 1;

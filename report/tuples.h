@@ -16,6 +16,7 @@ struct gd_tuples {
 	uint32_t n, cap;
 	uint64_t *list;  /* n * width */
 	uint32_t *table; /* of 2 * cap: index + 1 by hash; 0 is free */
+	uint64_t seed;
 	int failed;      /* 0, -ENOMEM, -E2BIG */
 };
 
