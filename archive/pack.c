@@ -197,7 +197,7 @@ static void end_reading(void *arg)
 	struct reading *reading = arg;
 	(void)ZSTD_freeDCtx(reading->ctx);
 	free(reading->frame);
-	*reading = (struct reading){ NULL };
+	*reading = (struct reading){ .ctx = NULL };
 }
 
 static void make_key(void)
