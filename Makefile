@@ -829,7 +829,7 @@ $(out)/%.o: %.c $(out)/flags
 
 # Compiled in; -MMD does not see what the assembler includes.
 $(out)/report/flame_page.o $(out)/analyze/report/flame_page.ok: report/flame.html report/flame.css \
-	report/flame_tree.js report/flame.js
+	report/flame_tree.js report/flame_look.js report/flame.js
 
 $(out)/libgodiag.a: $(sources:%.c=$(out)/%.o) $(out)/objects
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $(filter %.o,$^)

@@ -26,7 +26,8 @@
 ASSET(gd_flame_asset_html, FILE_BYTES("report/flame.html"));
 ASSET(gd_flame_asset_css, FILE_BYTES("report/flame.css"));
 /* One script, so that one hash covers it. */
-ASSET(gd_flame_asset_js, FILE_BYTES("report/flame_tree.js") FILE_BYTES("report/flame.js"));
+ASSET(gd_flame_asset_js, FILE_BYTES("report/flame_tree.js") FILE_BYTES("report/flame_look.js")
+      FILE_BYTES("report/flame.js"));
 
 /* --- the document -------------------------------------------------------------------------- */
 

@@ -68,7 +68,7 @@ function openStandIns(p) {
 
 /* Each set of labels as {key: value}. */
 function openLabels(p, text) {
-  p.setLabels = [{}];
+  p.setLabels = [Object.create(null)]; /* keys are foreign */
   p.labelKeys = [];
   for (let i = 2; i < p.sets.length; i += 2) {
     const at = 4 * p.sets[i + 1], key = text(p.labels[at]);

@@ -78,6 +78,7 @@ static struct profile hostile(void)
 		"<img src=x onerror=window.broken=1>",
 		"@script@ @policy@ \\u003c/script>",
 		"__proto__",
+		"constructor",
 		"",
 	};
 	struct profile p = profile_begin(types, 4);
@@ -130,20 +131,21 @@ static void hostile_names_are_only_text_in_a_browser(void **state)
 	(void)state;
 	struct profile bad = hostile();
 	const char *said = browse(page_of(&bad),
-	                          "'eval=godiag.view().total' 'eval=window.broken === undefined' "
+	                          "'load=group=label:constructor' 'eval=godiag.view().boxes > 10' "
+	                          "'load=' 'eval=godiag.view().total' 'eval=window.broken === undefined' "
 	                          "'eval=document.scripts.length' 'eval=document.images.length' "
 	                          "'eval=godiag.view().drawn' 'key=c' 'key=g' 'key=g' "
 	                          "'eval=godiag.view().drawn.length > 9' "
 	                          "'press=#side-toggle' 'hover=</script><script>window.broken=1</script>' "
 	                          "'eval=document.querySelector(\"#tip h3\").textContent' "
 	                          "'eval=window.broken === undefined'");
-	assert_contains(said, "90\ntrue\n2\n0\n");
+	assert_contains(said, "true\n100\ntrue\n2\n0\n");
 	assert_contains(said, "</script><script>window.broken=1</script>");
 	assert_contains(said, "a\\u2028b");
 	assert_contains(said, "bad \\ufffd");
 	assert_contains(said, "true\n\"</script><script>window.broken=1</script>");
 	assert_contains(said, "requests 0 errors 0\n");
-	assert_int_equal(count(said, "true"), 3);
+	assert_int_equal(count(said, "true"), 4);
 }
 
 static void search_zoom_and_reset_work(void **state)
@@ -261,8 +263,9 @@ static void one_bad_profile_does_not_hide_the_others(void **state)
 	assert_contains(text, "\"error\":\"heap.pb.gz: damaged gzip\"");
 	const char *said = browse(test_file("page.html", text, strlen(text)),
 	                          "'key=p' 'eval=document.querySelector(\"#empty\").textContent' "
+	                          "'eval=document.querySelector(\".pill\").textContent' "
 	                          "'key=t' 'key=p' 'eval=godiag.view().total'");
-	assert_contains(said, "heap.pb.gz could not be read: heap.pb.gz: damaged gzip\"\n1000000000\n"
+	assert_contains(said, "heap.pb.gz could not be read: heap.pb.gz: damaged gzip\"\n\"unreadable\"\n1000000000\n"
 	                      "requests 0 errors 0\n");
 }
 
