@@ -120,7 +120,7 @@ const struct gd_role_info gd_roles[GD_ROLES] = {
 		.user = "godiag-parser",
 		.syscalls = parser_calls,
 		.memory_max = 4096 * MIB,
-		.files_max = 256,
+		.files_max = 4096, /* two events per CPU, or 2,000 of threads */
 	},
 	[GD_ROLE_PACKER] = {
 		.name = "packer",

@@ -10,6 +10,9 @@
 
 /* 512 KiB and a page is what the kernel lets everybody lock for each CPU (perf_event_mlock_kb). */
 #define GD_PERF_RING_MAX (512u << 10)
+/* For more than so many samples in a second, if RLIMIT_MEMLOCK has room for it. */
+#define GD_PERF_RING_FAST_HZ 250
+#define GD_PERF_RING_FAST (1u << 20)
 #define GD_PERF_RING_MIN (32u << 10)
 
 struct gd_perf_ring {

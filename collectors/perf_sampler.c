@@ -236,8 +236,9 @@ int gd_perf_sampler_open(struct gd_target *target, const struct gd_perf_sampler_
 	s->target = target;
 	s->options = *options;
 	if (s->options.ring_bytes == 0)
-		s->options.ring_bytes = options->switch_stack_bytes > 0 ? GD_PERF_RING_MAX / 2
-		                                                         : GD_PERF_RING_MAX;
+		s->options.ring_bytes = options->frequency_hz > GD_PERF_RING_FAST_HZ ?
+			GD_PERF_RING_FAST : options->switch_stack_bytes > 0 ?
+			GD_PERF_RING_MAX / 2 : GD_PERF_RING_MAX;
 	int r = read_cpus(s, &why);
 	if (r == 0) {
 		s->rings = calloc(2 * s->n_cpus, sizeof(*s->rings));

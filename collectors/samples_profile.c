@@ -412,7 +412,7 @@ static void write_lost(struct writing *w)
 	if (w->folded == NULL)
 		return;
 	gd_buf_reset(&w->line);
-	gd_buf_puts(&w->line, "lost;;[lost]");
+	gd_buf_puts(&w->line, "lost;[lost];[lost]");
 	uint64_t *known = gd_known_slot(w->folded, w->line.data, w->line.len);
 	if (known != NULL)
 		*known += w->how->lost;

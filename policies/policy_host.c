@@ -250,7 +250,7 @@ static void read_frequency(struct gd_policy_reader *reader, const struct gd_node
 {
 	uint64_t *hz = field;
 	gd_policy_read_count(reader, node, field);
-	if (node->kind == GD_NODE_TEXT && (*hz == 0 || *hz > 1000))
+	if (node->kind == GD_NODE_TEXT && *hz > 1000)
 		gd_policy_reader_error(reader, node, "frequency: %.40s is not from 1 to 1000 samples "
 		                       "in a second", node->text);
 }

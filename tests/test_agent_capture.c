@@ -4,6 +4,7 @@
 #include "agent/capture.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <signal.h>
@@ -329,6 +330,7 @@ static int capture_as_broker(void *arg)
 	struct gd_error err = { 0 };
 	if (gd_plan_make(GD_PROFILE_STANDARD, NULL, NULL, &plan, &err) < 0)
 		return 100;
+	plan.window.duration_ns = 200 * 1000000;
 	const struct gd_capture_options options = { .pid = scene->victim->pid, .plan = &plan,
 		                                    .output_dir = scene->at,
 		                                    .trigger = "rule" };
@@ -337,12 +339,18 @@ static int capture_as_broker(void *arg)
 		(void)fprintf(stderr, "# %s\n", err.msg);
 	if (result.sealed.path[0] == '\0')
 		return 101;
-	/* Only what CAP_SYS_ADMIN would have shown may be missing. */
+	/* Only what CAP_SYS_ADMIN would have shown may be missing, and what the machine had no time for. */
 	for (size_t i = 0; i < result.snapshot.n_artifacts; i++) {
 		const struct gd_artifact_row *row = &result.snapshot.artifacts[i];
-		if (row->outcome.grade == GD_GRADE_FAILED || row->outcome.grade == GD_GRADE_PARTIAL)
+		bool late = row->outcome.grade == GD_GRADE_PARTIAL &&
+		            (row->outcome.why.code == -ENOBUFS || row->outcome.why.code == -EBUSY);
+		if (row->outcome.grade == GD_GRADE_FAILED ||
+		    (row->outcome.grade == GD_GRADE_PARTIAL && !late))
 			return 102;
 	}
+	const struct gd_artifact_row *cpu = row_of(&result, "cpu.pb.gz");
+	if (cpu == NULL || cpu->digest[0] == '\0')
+		return 104;
 	return row_of(&result, "proc/environ.jsonl") != NULL ? (int)exit : 103;
 }
 

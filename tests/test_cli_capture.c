@@ -246,7 +246,7 @@ static void usage_errors_say_what_to_write(void **state)
 {
 	(void)state;
 	static const struct {
-		const char *argv[6];
+		const char *argv[8];
 		const char *says;
 	} cases[] = {
 		{ { "godiag-capture", NULL }, "--pid" },

@@ -5,6 +5,7 @@
 #include "collectors/collector.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "tests/go_target.h"
 #include "tests/kept.h"
 #include "tests/pprof_lines.h"
@@ -118,6 +120,10 @@ static void check_line(const struct go_target *go, char *line)
 		frames[n++] = word;
 	assert_true(n >= 3 && count > 0);
 	totals.samples += count;
+	if (strcmp(frames[0], "lost") == 0) {
+		totals.rooted += count;
+		return;
+	}
 	bool rooted = is_rooted(frames[2]);
 	totals.rooted += rooted ? count : 0;
 	if (!rooted && totals.shown++ < 5)
@@ -245,10 +251,108 @@ static void callers_are_right_and_roots_are_reached(void **state)
 	go_target_each("busy", collect_and_check);
 }
 
+/* ---- against Go's own profiler ---------------------------------------------------------------- */
+
+static const char *const kinds[] = { "main.goSha", "main.goLeaf", "main.goInlined", "main.goDeep",
+	                             "main.goLabelled", "main.goAlloc" };
+enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
+
+/* CPU time by the goroutine's function: "{labels} frame <- frame : SAMPLES NANOSECONDS" each. */
+static double add_up(const char *lines, double shares[KINDS])
+{
+	double all = 0;
+	memset(shares, 0, KINDS * sizeof(shares[0]));
+	for (const char *at = lines; *at != '\0'; at += strcspn(at, "\n"), at += *at == '\n') {
+		const char *end = at + strcspn(at, "\n");
+		const char *space = end;
+		while (space > at && space[-1] != ' ')
+			space--;
+		double ns = strtod(space, NULL);
+		for (size_t i = 0; i < KINDS; i++) {
+			const char *found = strstr(at, kinds[i]);
+			if (found == NULL || found >= end)
+				continue;
+			shares[i] += ns;
+			all += ns;
+		}
+	}
+	for (size_t i = 0; i < KINDS && all > 0; i++)
+		shares[i] /= all;
+	return all / 1e9;
+}
+
+static const char *newest(void)
+{
+	static const char *const releases[] = { "1.27.4", "1.27.3", "1.26.11", "1.25.14", "1.24.13",
+		                                "1.22.12", "1.19.13" };
+	for (size_t i = 0; i < sizeof(releases) / sizeof(releases[0]); i++) {
+		struct gd_error why = { 0 };
+		const char *path = victim_go_if_built("busy", releases[i], "plain", &why);
+		if (path != NULL)
+			return path;
+	}
+	test_skip("no victim `busy` was built by any Go release");
+}
+
+/* Both look at the same twenty seconds: 4,000 samples of Go's, some 40,000 of ours. */
+static void shares_are_those_of_go_s_own_profiler(void **state)
+{
+	(void)state;
+	static struct kept kept;
+	struct gd_error err = { 0 };
+	double ours[KINDS], theirs[KINDS], seconds = 0;
+	const struct pprof_view view = { .without = NULL };
+	GD_BUF struct gd_buf lines = GD_BUF_INIT(256 << 20);
+	GD_BUF struct gd_buf profile = GD_BUF_INIT(64 << 20);
+	GD_FREE pid_t *tids = NULL;
+	size_t n = 0;
+	assert_int_equal(setenv("BUSY_PROFILE", test_path("cpu"), 1), 0);
+	struct victim *victim = victim_start(newest(), "sha", "leaf", "inlined", "deep", "labelled",
+	                                      "alloc", NULL);
+	struct gd_collect c = { .sink = &kept.sink,
+		                .window = { .duration_ns = 20000 * MS, .frequency_hz = 997 } };
+	kept_init(&kept);
+	assert_ok(gd_target_open(victim->pid, &c.target, &err), &err);
+	assert_ok(gd_target_threads(c.target, &tids, &n, &err), &err);
+	assert_ok(gd_go_open(c.target->memory, &c.target->maps, tids, n, &c.go, &err), &err);
+	victim_tell(victim, "p");
+	assert_string_equal(victim_line(victim), "profiling");
+	struct gd_outcome outcome = gd_collector_samples.collect(&c);
+	victim_tell(victim, "s");
+	assert_string_equal(victim_line(victim), "profiled");
+	bool skipped = outcome.grade == GD_GRADE_SKIPPED;
+	if (!skipped) {
+		const struct kept_artifact *cpu = kept_find(&kept, "cpu.pb.gz");
+		assert_non_null(cpu);
+		pprof_lines(cpu->bytes.data, cpu->bytes.len, &view, &lines);
+		(void)add_up(gd_buf_str(&lines), ours);
+		assert_ok(gd_io_read_file_at(AT_FDCWD, test_path("cpu"), &profile, &err), &err);
+		gd_buf_reset(&lines);
+		pprof_lines(profile.data, profile.len, &view, &lines);
+		seconds = add_up(gd_buf_str(&lines), theirs);
+	}
+	gd_go_close(c.go);
+	gd_target_close(c.target);
+	kept_deinit(&kept);
+	if (skipped)
+		test_skip("%s", outcome.why.msg);
+	/* 3,000 samples of Go's: a share of a fifth is then right to 0.7 points. */
+	if (seconds < 30)
+		test_skip("the machine is too busy: the victim got %.0f s of CPU in 20", seconds);
+	bool equal = true;
+	for (size_t i = 0; i < KINDS; i++) {
+		print_message("# %-14s %.1f %% of ours, %.1f %% of Go's\n", kinds[i], 100 * ours[i],
+		              100 * theirs[i]);
+		equal = equal && ours[i] - theirs[i] < 0.02 && theirs[i] - ours[i] < 0.02;
+	}
+	assert_true(equal);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		test_case(callers_are_right_and_roots_are_reached),
+		test_case(shares_are_those_of_go_s_own_profiler),
 	};
 	return test_run(tests);
 }

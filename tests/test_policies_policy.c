@@ -339,7 +339,11 @@ static void mistakes_outside_of_rules_are_errors_at_their_place(void **state)
 		{ "rule: []\n", 1, 1, "unknown key \"rule\" in a policy; did you mean \"rules\"?" },
 		{ "redaction: {}\n", 1, 1, "unknown key \"redaction\" in a policy" },
 		{ "xyzzy: 1\n", 1, 1,
-		  "keys are services, rules, budget, upload, retention, core, hook or fleet" },
+		  "keys are services, rules, budget, upload, retention, core, samples, hook or fleet" },
+		{ "samples: { duration: 50ms }\n", 1, 22, "from 100ms to 10m" },
+		{ "samples: { duration: 11m }\n", 1, 22, "from 100ms to 10m" },
+		{ "samples: { frequency: 0 }\n", 1, 23, "not a whole number from 1" },
+		{ "samples: { frequency: 2000 }\n", 1, 23, "from 1 to 1000" },
 		{ "rules:\n", 1, 1, "\"rules\" has no value" },
 		{ "rules: {}\n", 1, 8, "rules: expected a list, found a map" },
 		{ "services: shop\n", 1, 11, "services: expected a list, found a text" },
@@ -1011,6 +1015,7 @@ static void the_defaults_that_the_example_shows_are_the_defaults(void **state)
 	const struct gd_policy *b = defaults.policy;
 	assert_memory_equal(&a->budget, &b->budget, sizeof(a->budget));
 	assert_memory_equal(&a->retention, &b->retention, sizeof(a->retention));
+	assert_memory_equal(&a->samples, &b->samples, sizeof(a->samples));
 	assert_string_equal(a->hook.listen, b->hook.listen);
 	assert_null(a->upload);
 	assert_string_equal(a->services[0].scrape_histogram, b->services[0].scrape_histogram);

@@ -5,7 +5,8 @@
 # peer that cannot be had is left out by name.  Then the part "idle", two minutes: what the agent
 # costs that watches 200 Go processes.  Then the part "core": cores of 1, 4 and 8 GiB beside gcore and
 # dlv, half an hour, BENCH_QUICK=1 two minutes; BENCH_ARGS="--sizes 1 --repeats 7" is what it takes.
-# BENCH_PART=idle, BENCH_PART=capture or BENCH_PART=core is that part alone.
+# Last the part "samples", six minutes: what sampling costs who is sampled.
+# BENCH_PART=idle, BENCH_PART=capture, BENCH_PART=core or BENCH_PART=samples is that part alone.
 set -eu
 cd "$(dirname "$0")/../.."
 build=${BUILD:-build}
@@ -47,6 +48,21 @@ if [ "${BENCH_PART:-}" = idle ]; then
 fi
 
 ${CC:-cc} -std=gnu17 -D_GNU_SOURCE -O2 -o "$bench/measure" tests/bench/measure.c
+samples() {
+	local busy
+	bash tests/victims/build.sh -o "$victims" -r "$newest" -v plain busy
+	busy=$(ls "$victims"/busy-go*-plain 2>/dev/null | sort -V | tail -n 1)
+	[ -x "$busy" ] || {
+		echo "bench: samples: no Go toolchain built $victims/busy"
+		return 0
+	}
+	python3 -B tests/bench/samples.py --build "$build" --bench "$bench" --victim "$busy" \
+		${BENCH_QUICK:+--rounds 3} "$@"
+}
+if [ "${BENCH_PART:-}" = samples ]; then
+	samples ${BENCH_ARGS:-}
+	exit
+fi
 if [ -n "${BENCH_QUICK:-}" ]; then
 	wanted=$newest
 else
@@ -79,3 +95,4 @@ python3 -B tests/bench/bench.py --build "$build" --bench "$bench" --victims "$vi
 [ "${BENCH_PART:-}" != capture ] || exit 0
 idle
 core
+samples

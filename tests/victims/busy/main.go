@@ -7,12 +7,17 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/pprof"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
 
 var sink uint64
+
+// Turns of goSha, one every ten microseconds or so: work that a profiler may take away.
+var turns uint64
 
 // Assembly that uses the frame pointer for its data.
 
@@ -26,6 +31,7 @@ func goSha() {
 	data := make([]byte, 4096)
 	for {
 		data[0] += shaStep(data)
+		atomic.AddUint64(&turns, 1)
 	}
 }
 
@@ -232,8 +238,23 @@ var kinds = []struct {
 	{"labelled", goLabelled},
 }
 
-// More than the kinds above where there is C.
+// More than the kinds above where there is C, and what is only done when asked for.
 var more = map[string]func(){}
+
+var asked = map[string]func(){"threads": goThreads}
+
+// A thousand threads that sleep, and one that is busy.
+func goThreads() {
+	for i := 0; i < 1000; i++ {
+		go func() {
+			runtime.LockOSThread()
+			for {
+				_ = syscall.Nanosleep(&syscall.Timespec{Sec: 1000}, nil)
+			}
+		}()
+	}
+	goLeaf()
+}
 
 func main() {
 	wanted := map[string]bool{}
@@ -250,6 +271,11 @@ func main() {
 			go run()
 		}
 	}
+	for name, run := range asked {
+		if wanted[name] {
+			go run()
+		}
+	}
 	fmt.Println("ready")
 	var b [1]byte
 	for {
@@ -262,6 +288,10 @@ func main() {
 			startProfile()
 		case n == 1 && b[0] == 's':
 			stopProfile()
+		case n == 1 && b[0] == 'o':
+			var usage syscall.Rusage
+			_ = syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
+			fmt.Println("turns", atomic.LoadUint64(&turns), usage.Utime.Nano()+usage.Stime.Nano())
 		}
 	}
 }
