@@ -249,6 +249,7 @@ collectors := \
 	collectors/known.c \
 	collectors/kernel_symbols.c \
 	collectors/locations.c \
+	collectors/native_symbols.c \
 	collectors/perf_record.c \
 	collectors/perf_ring.c \
 	collectors/perf_sampler.c \
@@ -459,6 +460,7 @@ tests := \
 	tests/test_collectors_heap.c \
 	tests/test_collectors_kernel_symbols.c \
 	tests/test_collectors_known.c \
+	tests/test_collectors_native_symbols.c \
 	tests/test_collectors_perf_record.c \
 	tests/test_collectors_perf_sampler.c \
 	tests/test_collectors_pprof.c \

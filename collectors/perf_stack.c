@@ -229,7 +229,9 @@ static void walk_go(struct walk *w, struct gd_stack *stack, uint64_t pc, uint64_
 	gd_unwind_begin(&u, w->go->symbols, stack, pc, sp, from);
 	for (; u.site != NULL && !w->done; gd_unwind_next(&u)) {
 		anew = begins_anew(u.site);
-		add(w, u.pc, GD_PERF_FRAME_GO, u.exact, false);
+		/* What Go pretends to have called while another stack is in use, when C calls back. */
+		if (u.exact || strcmp(function_of(u.site), "runtime.systemstack_switch") != 0)
+			add(w, u.pc, GD_PERF_FRAME_GO, u.exact, false);
 		if (strcmp(function_of(u.site), "runtime.sigtramp") == 0 && u.fp != 0 &&
 		    walk_interrupted(w, stack, u.fp, first))
 			return;

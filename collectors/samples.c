@@ -36,6 +36,7 @@ struct writing {
 	struct gd_collect *c;
 	const struct gd_samples_taken *t;
 	struct gd_kernel_names *kernel;
+	struct gd_native_names *native;
 	struct gd_samples_thread *threads;
 	size_t n_threads;
 	struct gd_samples_facts facts;
@@ -121,15 +122,18 @@ static void name_threads(struct gd_collect *c, struct gd_samples_thread *threads
 	}
 }
 
-static int name_kernel(struct writing *w, struct gd_error *err)
+static int name_frames(struct writing *w, struct gd_error *err)
 {
 	GD_CLOSE int fd = -1;
 	int r = gd_kernel_names_create(&w->kernel, err);
+	if (r == 0)
+		r = gd_native_names_create(&w->native, err);
 	if (r < 0)
 		return r;
-	gd_samples_profile_want_kernel(w->t->cpu, w->kernel);
+	gd_samples_profile_want(w->t->cpu, w->kernel, w->native);
 	if (w->t->away != NULL)
-		gd_samples_profile_want_kernel(w->t->away, w->kernel);
+		gd_samples_profile_want(w->t->away, w->kernel, w->native);
+	gd_native_names_read(w->native, w->c->target);
 	(void)gd_target_open_file(w->c->target, "/proc/kallsyms", &fd, NULL);
 	(void)gd_kernel_names_read(w->kernel, fd, &w->facts.no_kernel_names);
 	return 0;
@@ -141,7 +145,7 @@ static int name_all(struct writing *w, struct gd_error *err)
 	int r = gd_samples_profile_threads(w->t->cpu, w->t->away, &w->threads, &w->n_threads, err);
 	if (r == 0)
 		name_threads(w->c, w->threads, w->n_threads);
-	return r < 0 ? r : name_kernel(w, err);
+	return r < 0 ? r : name_frames(w, err);
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -155,6 +159,7 @@ static struct gd_samples_write how_to_write(const struct writing *w)
 		.threads = w->threads,
 		.n_threads = w->n_threads,
 		.kernel = w->kernel,
+		.native = w->native,
 		.lost = w->t->lost + w->t->overflown,
 		.period_ns = INT64_C(1000000000) / w->c->window.frequency_hz,
 		.started_realtime_ns = w->t->started.realtime_ns,
@@ -296,6 +301,7 @@ static struct gd_outcome write_all(struct gd_collect *c, const struct gd_samples
 		write_facts(&w);
 	}
 	gd_kernel_names_destroy(w.kernel);
+	gd_native_names_destroy(w.native);
 	free(w.threads);
 	return w.outcome;
 }

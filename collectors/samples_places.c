@@ -22,6 +22,7 @@ struct gd_samples_places {
 	uint64_t *mappings; /* ids, one per entry of the target's maps; 0: not executable */
 	uint64_t kernel_mapping;
 	const struct gd_kernel_names *kernel;
+	const struct gd_native_names *native;
 };
 
 /* ---- mappings -------------------------------------------------------------------------------- */
@@ -72,7 +73,8 @@ static uint64_t mapping_of(const struct gd_samples_places *p, uint64_t addr)
 }
 
 int gd_samples_places_create(struct gd_target *target, struct gd_go *go,
-                             const struct gd_kernel_names *kernel, struct gd_pprof *pprof,
+                             const struct gd_kernel_names *kernel,
+                             const struct gd_native_names *native, struct gd_pprof *pprof,
                              struct gd_samples_places **ret, struct gd_error *err)
 {
 	struct gd_samples_places *p = calloc(1, sizeof(*p));
@@ -81,6 +83,7 @@ int gd_samples_places_create(struct gd_target *target, struct gd_go *go,
 	p->target = target;
 	p->go = go;
 	p->kernel = kernel;
+	p->native = native;
 	p->pprof = pprof;
 	int r = pprof != NULL ? add_mappings(p, err) : 0;
 	if (r < 0) {
@@ -107,11 +110,14 @@ static const char *kernel_name(const struct gd_samples_places *p, const struct g
 	return gd_kernel_names_find(p->kernel, gd_samples_places_address(frame));
 }
 
-/* "libc.so.6+0x88f12" */
+/* "futex_wait", else "libc.so.6+0x88f12" */
 static const char *native_name(const struct gd_samples_places *p, const struct gd_perf_frame *frame,
                                char to[NATIVE_NAME])
 {
 	uint64_t pc = gd_samples_places_address(frame);
+	const char *known = gd_native_names_find(p->native, pc);
+	if (known != NULL)
+		return known;
 	const struct gd_map *map = gd_maps_find(&p->target->maps, pc);
 	if (map == NULL || map->path[0] == '\0') {
 		(void)snprintf(to, NATIVE_NAME, map == NULL ? "[unknown]" : "[anonymous]");

@@ -1,7 +1,7 @@
 #pragma once
 /*
  * What the frames of samples are called: Go functions with their lines and inlined callers, the
- * kernel's from kallsyms, others as file and offset.  As locations of a pprof profile, with the
+ * kernel's from kallsyms, C's from symbol tables, else as file and offset.  As locations of a pprof profile, with the
  * target's executable mappings, and as words of folded stacks.
  */
 #include <stddef.h>
@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "collectors/kernel_symbols.h"
+#include "collectors/native_symbols.h"
 #include "collectors/perf_stack.h"
 #include "collectors/pprof.h"
 #include "golang/runtime.h"
@@ -23,7 +24,8 @@ enum { GD_SAMPLES_PLACES_LOST = 1, GD_SAMPLES_PLACES_KERNEL, GD_SAMPLES_PLACES_P
 
 /* All pointers are borrowed; go NULL: not Go; pprof NULL: no locations will be asked for. */
 int gd_samples_places_create(struct gd_target *target, struct gd_go *go,
-                             const struct gd_kernel_names *kernel, struct gd_pprof *pprof,
+                             const struct gd_kernel_names *kernel,
+                             const struct gd_native_names *native, struct gd_pprof *pprof,
                              struct gd_samples_places **ret, struct gd_error *err);
 void gd_samples_places_destroy(struct gd_samples_places *places); /* NULL allowed */
 

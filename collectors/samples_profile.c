@@ -439,8 +439,8 @@ static int write_folded(struct writing *w, struct gd_stream *stream, struct gd_e
 	return r;
 }
 
-void gd_samples_profile_want_kernel(const struct gd_samples_profile *p,
-                                    struct gd_kernel_names *names)
+void gd_samples_profile_want(const struct gd_samples_profile *p, struct gd_kernel_names *kernel,
+                             struct gd_native_names *native)
 {
 	const void *key;
 	size_t cursor = 0, len;
@@ -449,10 +449,13 @@ void gd_samples_profile_want_kernel(const struct gd_samples_profile *p,
 		struct head head;
 		struct gd_perf_frame frame;
 		memcpy(&head, key, sizeof(head));
-		for (size_t i = 0; i < head.n_kernel && i < head.n; i++) {
+		for (size_t i = 0; i < head.n; i++) {
 			memcpy(&frame, (const uint8_t *)key + sizeof(head) + i * sizeof(frame),
 			       sizeof(frame));
-			(void)gd_kernel_names_want(names, gd_samples_places_address(&frame));
+			if (frame.kind == GD_PERF_FRAME_KERNEL)
+				(void)gd_kernel_names_want(kernel, gd_samples_places_address(&frame));
+			else if (frame.kind == GD_PERF_FRAME_NATIVE)
+				(void)gd_native_names_want(native, gd_samples_places_address(&frame));
 		}
 	}
 }
@@ -501,7 +504,7 @@ int gd_samples_profile_write(struct gd_samples_profile *p, const struct gd_sampl
 	if (r == 0 && folded != NULL)
 		r = gd_known_create(FOLDED_MAX, FOLDED_BYTES_MAX, &w.folded, err);
 	if (r == 0)
-		r = gd_samples_places_create(how->target, how->go, how->kernel, w.pprof, &w.places, err);
+		r = gd_samples_places_create(how->target, how->go, how->kernel, how->native, w.pprof, &w.places, err);
 	if (r == 0)
 		r = find_sets(&w, err);
 	const void *key;

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/sink.h"
 #include "collectors/kernel_symbols.h"
+#include "collectors/native_symbols.h"
 #include "collectors/perf_stack.h"
 #include "collectors/pprof.h"
 #include "collectors/samples_class.h"
@@ -61,9 +62,9 @@ int gd_samples_profile_threads(const struct gd_samples_profile *a, const struct 
                                struct gd_samples_thread **ret, size_t *ret_n,
                                struct gd_error *err);
 
-/* Names of all kernel frames are about to be wanted. */
-void gd_samples_profile_want_kernel(const struct gd_samples_profile *profile,
-                                    struct gd_kernel_names *names);
+/* Names of all frames of the kernel's and of C are about to be wanted. */
+void gd_samples_profile_want(const struct gd_samples_profile *profile, struct gd_kernel_names *kernel,
+                             struct gd_native_names *native);
 
 struct gd_samples_write {
 	bool away;                             /* it is of threads that were away from the CPU */
@@ -71,7 +72,8 @@ struct gd_samples_write {
 	struct gd_go *go;                      /* NULL: not Go */
 	const struct gd_samples_thread *threads; /* as above, with names */
 	size_t n_threads;
-	const struct gd_kernel_names *kernel;  /* after gd_samples_profile_want_kernel */
+	const struct gd_kernel_names *kernel;  /* after gd_samples_profile_want */
+	const struct gd_native_names *native;  /* the same */
 	uint64_t lost;                         /* samples that were not counted */
 	int64_t period_ns;                     /* of CPU time, that one sample stands for; not `away` */
 	int64_t started_realtime_ns, duration_ns;

@@ -240,8 +240,8 @@ int gd_samples_timeline_write(struct gd_samples_timeline *t,
 	struct writing w = { .how = how, .stream = stream, .text = GD_BUF_INIT(LINE_BYTES_MAX),
 		             .err = err };
 	w.json = GD_JSON_INIT(&w.text);
-	int r = gd_samples_places_create(how->names->target, how->names->go, how->names->kernel, NULL,
-	                                 &w.places, err);
+	int r = gd_samples_places_create(how->names->target, how->names->go, how->names->kernel,
+	                                 how->names->native, NULL, &w.places, err);
 	if (r < 0)
 		return r;
 	if (how->names->go != NULL)

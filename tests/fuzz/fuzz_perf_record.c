@@ -78,6 +78,7 @@ static void use(const struct gd_perf_record *record, struct gd_go *go, struct gd
 	struct gd_samples_written written;
 	struct gd_error err = { 0 };
 	struct gd_kernel_names *kernel = NULL;
+	struct gd_native_names *native = NULL;
 	bool away = record->cpu % 2 == 1;
 	size_t n_threads = 0;
 	gd_perf_stack_of(go, &target->maps, record, &stack);
@@ -90,14 +91,17 @@ static void use(const struct gd_perf_record *record, struct gd_go *go, struct gd
 	const struct gd_samples_labels labels = { .tid = record->tid, .goid = goroutine.goid,
 		                                  .confidence = goroutine.confidence };
 	uint32_t number = gd_samples_profile_number(profile, &stack, &labels);
-	if (number == 0 || gd_kernel_names_create(&kernel, &err) < 0)
+	if (number == 0 || gd_kernel_names_create(&kernel, &err) < 0 ||
+	    gd_native_names_create(&native, &err) < 0)
 		abort();
 	gd_samples_profile_count(profile, number, away ? record->tid % 2 : 0, 1, 7);
-	gd_samples_profile_want_kernel(profile, kernel);
+	gd_samples_profile_want(profile, kernel, native);
+	gd_native_names_read(native, target);
 	if (gd_samples_profile_threads(profile, NULL, &threads, &n_threads, &err) < 0 || n_threads != 1)
 		abort();
 	const struct gd_samples_write how = { .target = target, .go = go, .threads = threads,
-		                              .n_threads = n_threads, .kernel = kernel, .away = away,
+		                              .n_threads = n_threads, .kernel = kernel,
+		                              .native = native, .away = away,
 		                              .lost = record->lost % 3, .period_ns = 10101010 };
 	if (gd_samples_profile_write(profile, &how, &stream, away ? NULL : &stream, &written, &err) < 0)
 		abort();
@@ -108,6 +112,7 @@ static void use(const struct gd_perf_record *record, struct gd_go *go, struct gd
 		abort();
 	free(threads);
 	gd_kernel_names_destroy(kernel);
+	gd_native_names_destroy(native);
 	gd_samples_goroutines_destroy(goroutines);
 	gd_samples_profile_destroy(profile);
 }
@@ -122,8 +127,9 @@ static void with_go(const struct gd_perf_record *record, uint8_t release, uint8_
 		{ .start = BASE + DATA, .end = BASE + IMAGE, .inode = 1, .read = true,
 		  .write = true, .path = "/x" },
 	};
-	struct gd_target target = { .fds = { -1, -1, -1, -1 }, .maps = { .list = list, .n = 3 } };
 	struct gd_memory memory = { .ops = &ops };
+	struct gd_target target = { .fds = { -1, -1, -1, -1 }, .maps = { .list = list, .n = 3 },
+		                    .memory = &memory };
 	struct gd_error err = { 0 };
 	struct gd_go go = { .memory = &memory, .maps = &target.maps };
 	go.version = (struct gd_go_version){ .minor = 18 + release % 11, .patch = release / 11 };
