@@ -14,8 +14,8 @@ enum {
 	KEY_MAX = sizeof(struct gd_samples_labels) + 2 * sizeof(uint64_t) +
 	          GD_PERF_DEPTH_MAX * sizeof(struct gd_perf_frame),
 	THREADS_MAX = 1 << 16,
-	FOLDED_MAX = 1 << 18,
-	FOLDED_BYTES_MAX = 256 << 20,
+	FOLDED_MAX = 1 << 17,
+	FOLDED_BYTES_MAX = 64 << 20,
 	LINE_MAX_BYTES = 1 << 20,
 	LABELS = 6 + GD_LABELS_MAX,
 	LABEL_SETS_MAX = 1 << 14,

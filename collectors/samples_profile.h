@@ -22,8 +22,8 @@
 #include "golang/runtime.h"
 #include "target/target.h"
 
-#define GD_SAMPLES_STACKS_MAX (1u << 18)
-#define GD_SAMPLES_BYTES_MAX (256u << 20)
+#define GD_SAMPLES_STACKS_MAX (1u << 17)
+#define GD_SAMPLES_BYTES_MAX (64u << 20)
 
 struct gd_samples_profile;
 
