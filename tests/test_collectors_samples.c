@@ -218,6 +218,7 @@ static void collect_and_check(struct go_target *go)
 	if (outcome.grade == GD_GRADE_SKIPPED) {
 		gd_go_close(c.go);
 		kept_deinit(&kept);
+		free(tids);
 		test_skip("%s", outcome.why.msg);
 	}
 	/* On a busy machine some may be lost: then it is said, and counted. */
@@ -341,6 +342,11 @@ static void shares_are_those_of_go_s_own_profiler(void **state)
 	gd_go_close(c.go);
 	gd_target_close(c.target);
 	kept_deinit(&kept);
+	/* A skip leaves without coming back. */
+	gd_buf_deinit(&lines);
+	gd_buf_deinit(&profile);
+	free(tids);
+	tids = NULL;
 	if (skipped)
 		test_skip("%s", outcome.why.msg);
 	/* 3,000 samples of Go's: a share of a fifth is then right to 0.7 points. */
