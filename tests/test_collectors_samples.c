@@ -261,8 +261,12 @@ static void callers_are_right_and_roots_are_reached(void **state)
 
 /* ---- against Go's own profiler ---------------------------------------------------------------- */
 
-static const char *const kinds[] = { "main.goSha", "main.goLeaf", "main.goInlined", "main.goDeep",
-	                             "main.goLabelled", "main.goAlloc" };
+/*
+ * Not goDeep, whose root is beyond what Go's profiler keeps of a stack, nor goAlloc, which sleeps all the
+ * time: Go's timers look at a thread only in the kernel's tick, and miss what runs between two.
+ */
+static const char *const kinds[] = { "main.goSha", "main.goLeaf", "main.goInlined",
+	                             "main.goLabelled" };
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 
 /* CPU time by the goroutine's function: "{labels} frame <- frame : SAMPLES NANOSECONDS" each. */
@@ -315,8 +319,7 @@ static void shares_are_those_of_go_s_own_profiler(void **state)
 	GD_FREE pid_t *tids = NULL;
 	size_t n = 0;
 	assert_int_equal(setenv("BUSY_PROFILE", test_path("cpu"), 1), 0);
-	struct victim *victim = victim_start(newest(), "sha", "leaf", "inlined", "deep", "labelled",
-	                                      "alloc", NULL);
+	struct victim *victim = victim_start(newest(), "sha", "leaf", "inlined", "labelled", NULL);
 	struct gd_collect c = { .sink = &kept.sink,
 		                .window = { .duration_ns = 20000 * MS, .frequency_hz = 997 } };
 	kept_init(&kept);
