@@ -9,21 +9,24 @@
 
 #define WORDS_MAX (16U << 20)
 
-struct adding {
-	const struct gd_pprof_read *read;
-	bool *own; /* by function: is it the program's own? */
-	uint32_t count_at, value_at; /* which of a sample's values; UINT32_MAX: none */
-};
-
 struct entry {
 	uint32_t function;
 	int64_t line, value, count;
 	bool own;
 };
 
+struct adding {
+	const struct gd_pprof_read *read;
+	bool *own; /* by function: is it the program's own? */
+	uint32_t count_at, value_at; /* which of a sample's values; UINT32_MAX: none */
+	struct entry *list; /* the sites */
+	size_t n;
+};
+
 static void end_adding(struct adding *p)
 {
 	free(p->own);
+	free(p->list);
 }
 
 static bool is_own(const struct gd_pprof_text *function)
@@ -44,6 +47,14 @@ static int find_own(struct adding *p, struct gd_error *err)
 	for (uint32_t i = 0; i < p->read->n_functions; i++)
 		p->own[i] = is_own(&p->read->strings[p->read->functions[i].name]);
 	return 0;
+}
+
+static int find_values(struct adding *p, const char *value, const char *count, struct gd_error *err)
+{
+	p->value_at = gd_pprof_read_type_of(p->read, value);
+	p->count_at = gd_pprof_read_type_of(p->read, count);
+	return p->value_at != UINT32_MAX ? 0 : gd_fail(err, -EBADMSG, "%s: has no %s", p->read->what,
+	                                               value);
 }
 
 /* --- samples ------------------------------------------------------------------------------- */
@@ -102,9 +113,8 @@ static int64_t plus(int64_t a, int64_t b)
 	return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
 }
 
-/* All samples, those of one site added up, largest first; returns their number. */
-static int sum_up(const struct adding *p, struct entry **ret, size_t *ret_n,
-                  struct gd_error *err)
+/* All samples, those of one site added up, largest first. */
+static int sum_up(struct adding *p, struct gd_error *err)
 {
 	struct gd_pprof_read_sample sample;
 	struct gd_bytes cursor = gd_pprof_read_samples(p->read);
@@ -130,8 +140,8 @@ static int sum_up(const struct adding *p, struct entry **ret, size_t *ret_n,
 		}
 	}
 	qsort(list, kept, sizeof(*list), by_value);
-	*ret = list;
-	*ret_n = kept;
+	p->list = list;
+	p->n = kept;
 	return 0;
 }
 
@@ -144,9 +154,10 @@ static const char *keep(struct gd_words *words, const struct adding *p, uint32_t
 	return kept != NULL ? kept : "";
 }
 
-static int fill(const struct adding *p, const struct entry *entries, size_t n,
-                struct gd_sites *sites, struct gd_error *err)
+static int fill(const struct adding *p, struct gd_sites *sites, struct gd_error *err)
 {
+	const struct entry *entries = p->list;
+	size_t n = p->n;
 	sites->list = calloc(n + 1, sizeof(*sites->list));
 	if (sites->list == NULL)
 		return gd_fail_errno(err, -ENOMEM, "%s", p->read->what);
@@ -173,17 +184,13 @@ int gd_sites_add_up(const struct gd_pprof_read *profile, const char *value, cons
 {
 	GD_CLEANUP(end_adding) struct adding p = { .read = profile };
 	GD_CLEANUP(gd_sites_deinit) struct gd_sites sites = { 0 };
-	GD_FREE struct entry *entries = NULL;
-	size_t n_entries = 0;
-	p.value_at = gd_pprof_read_type_of(profile, value);
-	p.count_at = gd_pprof_read_type_of(profile, count);
-	if (p.value_at == UINT32_MAX)
-		return gd_fail(err, -EBADMSG, "%s: has no %s", profile->what, value);
-	int r = find_own(&p, err);
+	int r = find_values(&p, value, count, err);
 	if (r == 0)
-		r = sum_up(&p, &entries, &n_entries, err);
+		r = find_own(&p, err);
 	if (r == 0)
-		r = fill(&p, entries, n_entries, &sites, err);
+		r = sum_up(&p, err);
+	if (r == 0)
+		r = fill(&p, &sites, err);
 	if (r < 0)
 		return r;
 	*ret = sites;
