@@ -87,28 +87,6 @@ static int add_headers(struct gd_transfer *t, const struct object *o, bool put, 
 	return r == 0 ? gd_transfer_header(t, "expect", "", err) : r;
 }
 
-/* 0: stored; 1: something has that name already; 2: the server knows no conditions. */
-static int put_object(const struct object *o, bool conditional, struct gd_error *err)
-{
-	GD_TRANSFER struct gd_transfer t = { .fd = -1 };
-	int r = gd_transfer_init(&t, o->place, o->options, err);
-	if (r == 0)
-		r = add_headers(&t, o, true, conditional, err);
-	if (r < 0)
-		return r;
-	gd_transfer_send(&t, o->fd, o->digest->bytes);
-	long status = gd_transfer_perform(&t, o->encoded, "PUT", o->trouble, err);
-	if (status < 0)
-		return (int)status;
-	if (status == 412 && conditional)
-		return 1;
-	if (status == 501 && conditional)
-		return 2;
-	if (status < 200 || status > 299)
-		return gd_transfer_fail(&t, "PUT", status, o->trouble, err);
-	return 0;
-}
-
 static bool is_md5(const char *etag)
 {
 	return strlen(etag) == 32 && strspn(etag, "0123456789abcdefABCDEF") == 32;
@@ -153,6 +131,39 @@ static int verify_object(const struct object *o, struct gd_error *err)
 	if (status < 200 || status > 299)
 		return gd_transfer_fail(&t, what, status, o->trouble, err);
 	return compare(&t, o->digest, err);
+}
+
+static bool is_there(const struct object *o)
+{
+	struct gd_upload_trouble unused = { .permanent = false };
+	struct object again = *o;
+	again.trouble = &unused;
+	return verify_object(&again, NULL) == 0;
+}
+
+/* 0: stored; 1: something has that name already; 2: the server knows no conditions. */
+static int put_object(const struct object *o, bool conditional, struct gd_error *err)
+{
+	GD_TRANSFER struct gd_transfer t = { .fd = -1 };
+	int r = gd_transfer_init(&t, o->place, o->options, err);
+	if (r == 0)
+		r = add_headers(&t, o, true, conditional, err);
+	if (r < 0)
+		return r;
+	gd_transfer_send(&t, o->fd, o->digest->bytes);
+	long status = gd_transfer_perform(&t, o->encoded, "PUT", o->trouble, err);
+	/* Who says no before it has read all, and hangs up, may have its answer lost with the connection. */
+	if (status < 0 && conditional && t.cut && is_there(o))
+		return 1;
+	if (status < 0)
+		return (int)status;
+	if (status == 412 && conditional)
+		return 1;
+	if (status == 501 && conditional)
+		return 2;
+	if (status < 200 || status > 299)
+		return gd_transfer_fail(&t, "PUT", status, o->trouble, err);
+	return 0;
 }
 
 static int put_and_verify(const struct object *o, struct gd_error *err)

@@ -160,6 +160,7 @@ long gd_transfer_perform(struct gd_transfer *t, const char *path, const char *wh
 	trouble->status = 0;
 	set_rules(t, gd_buf_str(&url), text);
 	CURLcode code = curl_easy_perform(t->curl);
+	t->cut = code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING;
 	(void)curl_easy_setopt(t->curl, CURLOPT_ERRORBUFFER, NULL);
 	if (code == CURLE_OK) {
 		(void)curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &trouble->status);

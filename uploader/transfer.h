@@ -29,6 +29,7 @@ struct gd_transfer_options {
 };
 
 struct gd_transfer {
+	bool cut; /* the connection ended before an answer was read */
 	CURL *curl;
 	struct curl_slist *headers;
 	struct gd_buf body;      /* of the answer; bounded, for its error text */
