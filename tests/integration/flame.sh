@@ -64,7 +64,7 @@ for name, value in sorted(own.items()):
 				value = $1 + 0
 				$1 = $2 = $3 = $4 = $5 = ""
 				sub(/^ +/, "")
-				sub(/ \(inline\)$/, "")
+				sub(/ \((partial-)?inline\)$/, "")
 				printf "%.0f %s\n", value, $0
 			}' | LC_ALL=C sort -k2 >"$dir/theirs"
 	LC_ALL=C sort -k2 "$dir/ours" >"$dir/ours.sorted"
