@@ -14,6 +14,7 @@
 #include "base/io.h"
 #include "tests/s3_server.h"
 #include "tests/test.h"
+#include "uploader/digest.h"
 
 #include <fcntl.h>
 
@@ -168,6 +169,32 @@ static void missing_credentials_are_named_before_anything_happens(void **state)
 	assert_contains(err.msg, "AWS_ACCESS_KEY_ID");
 }
 
+/* The connection ends instead of an answer, and the object is there: an earlier attempt of ours. */
+static void what_is_there_although_the_answer_was_lost_is_uploaded(void **state)
+{
+	(void)state;
+	struct gd_error err = { 0 };
+	struct gd_upload_digest digest;
+	struct gd_uploaded done;
+	char archive[500];
+	char head[300];
+	char url[200];
+	(void)snprintf(archive, sizeof(archive), "%s", make_archive(1000));
+	int fd = open(archive, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_ok(gd_upload_digest(fd, &digest, &err), &err);
+	assert_int_equal(close(fd), 0);
+	(void)snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n"
+	               "x-amz-meta-godiag-sha256: %s\r\nConnection: close\r\n\r\n",
+	               digest.sha256_hex);
+	const char *answers[] = { "", head };
+	struct s3_server server = s3_server_canned(answers, 2);
+	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%d/evidence", server.port);
+	assert_ok(gd_uploader_put(archive, url, &done, &err), &err);
+	assert_int_equal(done.bytes, 1000);
+	s3_server_stop(&server);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -177,6 +204,7 @@ int main(void)
 		test_case(a_wrong_secret_is_refused_by_the_real_server),
 		test_case(a_missing_bucket_is_named_by_the_real_server),
 		test_case(bad_answers_are_never_success),
+		test_case(what_is_there_although_the_answer_was_lost_is_uploaded),
 		test_case(missing_credentials_are_named_before_anything_happens),
 	};
 	return test_run(tests);
