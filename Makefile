@@ -120,6 +120,7 @@ golang := \
 	golang/calibrate.c \
 	golang/calibrate_g.c \
 	golang/calibrate_m.c \
+	golang/class.c \
 	golang/frames.c \
 	golang/funcname.c \
 	golang/gather.c \
@@ -212,7 +213,6 @@ report := \
 	report/facts.c \
 	report/facts_runtime.c \
 	report/flame.c \
-	report/flame_class.c \
 	report/flame_folded.c \
 	report/flame_page.c \
 	report/flame_profiles.c \
@@ -269,7 +269,6 @@ collectors := \
 	collectors/registers.c \
 	collectors/runtime.c \
 	collectors/samples.c \
-	collectors/samples_class.c \
 	collectors/samples_facts.c \
 	collectors/samples_goroutine.c \
 	collectors/samples_places.c \
@@ -471,7 +470,6 @@ tests := \
 	tests/test_collectors_registers.c \
 	tests/test_collectors_runtime.c \
 	tests/test_collectors_samples.c \
-	tests/test_collectors_samples_class.c \
 	tests/test_collectors_samples_switches.c \
 	tests/test_freeze_facts.c \
 	tests/test_freeze_inject.c \
@@ -483,6 +481,7 @@ tests := \
 	tests/test_golang_arguments.c \
 	tests/test_golang_buildinfo.c \
 	tests/test_golang_calibrate.c \
+	tests/test_golang_class.c \
 	tests/test_golang_funcname.c \
 	tests/test_golang_gather.c \
 	tests/test_golang_gauges.c \
@@ -633,6 +632,7 @@ go_tests := \
 	tests/test_freeze_kill.c \
 	tests/test_golang_buildinfo.c \
 	tests/test_golang_calibrate.c \
+	tests/test_golang_class.c \
 	tests/test_golang_gauges.c \
 	tests/test_golang_globals.c \
 	tests/test_golang_inltree.c \

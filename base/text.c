@@ -70,6 +70,15 @@ void gd_text_put_escaped(struct gd_buf *out, const void *bytes, size_t n)
 	}
 }
 
+void gd_text_put_folded(struct gd_buf *out, const void *bytes, size_t n)
+{
+	size_t from = out->len;
+	gd_text_put_escaped(out, bytes, n);
+	for (size_t i = from; i < out->len; i++)
+		if (out->data[i] == ';')
+			out->data[i] = ':';
+}
+
 void gd_text_escape(char *to, size_t size, const void *bytes, size_t n)
 {
 	GD_BUF struct gd_buf buf = GD_BUF_INIT(n * 4 + 1);

@@ -22,7 +22,10 @@ size_t gd_text_utf8_len(const char *s, size_t n);
  */
 void gd_text_put_escaped(struct gd_buf *out, const void *bytes, size_t n);
 
-/* The same into a fixed array, truncated with "..." at its end; always NUL-terminated. */
+/* One word of a folded stack, which has no escapes of its own: the same, and ';' becomes ':'. */
+void gd_text_put_folded(struct gd_buf *out, const void *bytes, size_t n);
+
+/* Escaped into a fixed array, truncated with "..." at its end; always NUL-terminated. */
 void gd_text_escape(char *to, size_t size, const void *bytes, size_t n);
 
 /* Unsigned number with an explicit end; false when there is no digit, or on overflow. */

@@ -40,7 +40,7 @@ static void put_classes(const struct gd_samples_written *written, struct gd_json
 {
 	gd_json_object(json, "classes");
 	for (unsigned i = 0; i < GD_CLASSES; i++)
-		gd_json_u64(json, gd_samples_class_name((enum gd_samples_class)i),
+		gd_json_u64(json, gd_go_class_name((enum gd_go_class)i),
 		            written->by_class[i]);
 	gd_json_object_end(json);
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "collectors/samples_class.h"
+#include "golang/class.h"
 #include "target/build_id.h"
 
 enum {
@@ -182,7 +182,7 @@ uint32_t gd_samples_places_signs(struct gd_samples_places *p, const struct gd_pe
 	const struct gd_site *site = site_of(p, frame);
 	uint32_t signs = 0;
 	for (unsigned i = 0; site != NULL && i < site->n_lines; i++)
-		signs |= gd_samples_class_signs(site->lines[i].function);
+		signs |= gd_go_class_signs(site->lines[i].function);
 	return signs;
 }
 
@@ -205,19 +205,9 @@ uint64_t gd_samples_places_location(struct gd_samples_places *p, const struct gd
 
 /* ---- folded ---------------------------------------------------------------------------------- */
 
-void gd_samples_places_put_word(const char *word, struct gd_buf *to)
+static void put_word(const char *word, struct gd_buf *to)
 {
-	size_t n = strnlen(word, WORD_MAX);
-	for (size_t i = 0; i < n;) {
-		size_t len = gd_text_utf8_len(word + i, n - i);
-		if (len == 1 && (word[i] == ';' || (unsigned char)word[i] < ' '))
-			gd_buf_putc(to, word[i] == ';' ? ':' : ' ');
-		else if (len > 0)
-			gd_buf_append(to, word + i, len);
-		else
-			gd_buf_puts(to, "\xef\xbf\xbd");
-		i += len > 0 ? len : 1;
-	}
+	gd_text_put_folded(to, word, strnlen(word, WORD_MAX));
 }
 
 static bool ends_with(const struct gd_buf *buf, const char *text)
@@ -240,7 +230,7 @@ void gd_samples_places_put(struct gd_samples_places *p, const struct gd_perf_fra
 		if (known == NULL && ends_with(to, ";[kernel]_[k]"))
 			return;
 		gd_buf_putc(to, ';');
-		gd_samples_places_put_word(known != NULL ? known : "[kernel]", to);
+		put_word(known != NULL ? known : "[kernel]", to);
 		if (kernel)
 			gd_buf_puts(to, "_[k]");
 		return;
@@ -248,7 +238,7 @@ void gd_samples_places_put(struct gd_samples_places *p, const struct gd_perf_fra
 	unsigned from = frame->inferred ? site->n_lines - 1 : 0;
 	for (unsigned i = site->n_lines; i-- > from;) {
 		gd_buf_putc(to, ';');
-		gd_samples_places_put_word(site->lines[i].function, to);
+		put_word(site->lines[i].function, to);
 		if (i + 1 < site->n_lines)
 			gd_buf_puts(to, "_[i]");
 	}

@@ -49,5 +49,3 @@ void gd_samples_places_put_json(struct gd_samples_places *places, const struct g
 /* Appends ";outer;inner_[i]" as it is, "_[k]" in the kernel. */
 void gd_samples_places_put(struct gd_samples_places *places, const struct gd_perf_frame *frame,
                            struct gd_buf *to);
-/* A word of a folded stack: without what separates them. */
-void gd_samples_places_put_word(const char *word, struct gd_buf *to);

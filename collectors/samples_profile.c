@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "collectors/known.h"
 
 enum {
@@ -247,9 +248,9 @@ static void fold(struct writing *w, const char *class_, const char *thread,
                  const struct gd_perf_frame *frames, size_t n, uint64_t count)
 {
 	gd_buf_reset(&w->line);
-	gd_samples_places_put_word(class_, &w->line);
+	gd_text_put_folded(&w->line, class_, strlen(class_));
 	gd_buf_putc(&w->line, ';');
-	gd_samples_places_put_word(thread, &w->line);
+	gd_text_put_folded(&w->line, thread, strlen(thread));
 	for (size_t i = n; i-- > 0;)
 		gd_samples_places_put(w->places, &frames[i], &w->line);
 	if (w->line.failed != 0 || gd_known_full(w->folded, w->line.len))
@@ -295,7 +296,7 @@ static void take_group(struct group *g, struct gd_samples_places *places, bool a
 	for (size_t i = 0; i < head.n; i++)
 		signs |= gd_samples_places_signs(places, &g->frames[i]);
 	/* Whoever is away is so in the kernel: that says nothing. */
-	enum gd_samples_class class_ = gd_samples_class_of(signs, !away && head.n_kernel > 0);
+	enum gd_go_class class_ = gd_go_class_of(signs, !away && head.n_kernel > 0);
 	g->is = (struct gd_samples_group){
 		.number = (uint32_t)number,
 		.labels = head.labels,
@@ -356,7 +357,7 @@ static void write_state(struct writing *w, const struct group *g, uint32_t state
 	const struct gd_samples_labels *l = &g->is.labels;
 	const int64_t values[] = { (int64_t)count, ns };
 	size_t n = 0;
-	labels[n++] = text_label("class", gd_samples_class_name(g->is.class_));
+	labels[n++] = text_label("class", gd_go_class_name(g->is.class_));
 	labels[n++] = text_label("thread", gd_samples_write_thread(w->how, l->tid));
 	labels[n++] = number_label("tid", l->tid);
 	if (w->how->away)
@@ -393,7 +394,7 @@ static void write_group(struct writing *w, const uint8_t *key, size_t len, uint6
 			w->written->parked_ns += ns;
 	}
 	if (w->folded != NULL)
-		fold(w, gd_samples_class_name(g.is.class_),
+		fold(w, gd_go_class_name(g.is.class_),
 		     gd_samples_write_thread(w->how, g.is.labels.tid), g.frames, g.is.n,
 		     count->n[0]);
 }
@@ -412,7 +413,7 @@ static void write_lost(struct writing *w)
 	if (w->folded == NULL)
 		return;
 	gd_buf_reset(&w->line);
-	gd_buf_puts(&w->line, "lost;[lost];[lost]");
+	gd_buf_puts(&w->line, "lost;[unknown];[lost]");
 	uint64_t *known = gd_known_slot(w->folded, w->line.data, w->line.len);
 	if (known != NULL)
 		*known += w->how->lost;

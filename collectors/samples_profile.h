@@ -14,7 +14,7 @@
 #include "collectors/native_symbols.h"
 #include "collectors/perf_stack.h"
 #include "collectors/pprof.h"
-#include "collectors/samples_class.h"
+#include "golang/class.h"
 #include "collectors/samples_goroutine.h"
 #include "collectors/samples_places.h"
 #include "collectors/samples_switches.h"
@@ -94,7 +94,7 @@ uint32_t gd_samples_profile_numbers(const struct gd_samples_profile *profile);
 struct gd_samples_group {
 	uint32_t number;
 	struct gd_samples_labels labels;
-	enum gd_samples_class class_;
+	enum gd_go_class class_;
 	bool parked; /* a thread of the runtime's without work: its frames are of no interest */
 	const struct gd_perf_frame *frames; /* innermost first */
 	size_t n, n_kernel;

@@ -18,7 +18,7 @@
  * Context switches unwound in a second, at most; of more, every second, fourth, ... is taken.  And
  * records of switches, of everybody: with more the rest of the window goes without them.
  */
-#define GD_SAMPLES_SWITCHES_PER_S 250
+#define GD_SAMPLES_SWITCHES_PER_S 100
 #define GD_SAMPLES_SWITCH_RECORDS_PER_S 100000
 /* Of a stack at a switch: it ends in a system call, a few frames from where frame pointers hold. */
 #define GD_SAMPLES_SWITCH_STACK_BYTES 1024

@@ -174,7 +174,7 @@ static void put_group(void *arg, const struct gd_samples_group *g)
 	const struct gd_samples_labels *l = &g->labels;
 	gd_json_object(&w->json, NULL);
 	gd_json_u64(&w->json, "group", w->offset + g->number);
-	gd_json_string(&w->json, "class", gd_samples_class_name(g->class_));
+	gd_json_string(&w->json, "class", gd_go_class_name(g->class_));
 	gd_json_u64(&w->json, "tid", l->tid);
 	gd_json_string(&w->json, "thread", gd_samples_write_thread(w->how->names, l->tid));
 	if (l->goid != 0)

@@ -307,7 +307,10 @@ static void forget_ended(struct gd_tracer *tracer)
 		tracer->slots[slot_of(tracer, tracer->threads[i].tid)] = (uint32_t)i + 1;
 }
 
-/* Seizes what is in task/ and not held yet; returns how many those were. */
+/*
+ * Seizes what is in task/ and not held yet; returns how many those were.  A listing that threads grow faster than it
+ * is read is left where the table is full.
+ */
 static int seize_new(struct gd_tracer *tracer, struct gd_error *err)
 {
 	int n_new = 0;
@@ -328,6 +331,11 @@ static int seize_new(struct gd_tracer *tracer, struct gd_error *err)
 				continue;
 			pid_t tid = (pid_t)atoi(dent->name);
 			struct gd_tracer_thread *thread = find_or_add(tracer, tid);
+			if (thread == NULL) {
+				forget_ended(tracer);
+				if (tracer->n < tracer->max)
+					return 1; /* the next round goes on with what is left */
+			}
 			bool held = thread != NULL && thread->state != GD_TRACER_GONE;
 			int r = gd_tracer_seize_thread(tracer, tid, &thread, err);
 			if (r < 0 && r != -ESRCH)

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "golang/class.h"
 #include "report/words.h"
 
 #define WORDS_MAX (64U << 20)
@@ -31,7 +32,6 @@ struct reading {
 	size_t cap_values;      /* rows that values have room for */
 	uint64_t walked;
 	uint32_t frames[FRAMES_MAX]; /* of the sample in hand, innermost first */
-	const char *names[FRAMES_MAX];
 	struct gd_pprof_read_sample sample;
 };
 
@@ -179,12 +179,13 @@ static size_t gather_frames(struct reading *r)
 static uint32_t derive_class(struct reading *r, size_t n)
 {
 	struct gd_flame *f = r->flame;
+	uint32_t signs = 0;
 	for (size_t i = 0; i < n; i++)
-		r->names[i] = gd_flame_text(f, gd_tuples_at(&f->frames, r->frames[i])
-		                                       [GD_FLAME_FRAME_NAME]);
+		signs |= gd_go_class_signs(gd_flame_text(f, gd_tuples_at(&f->frames, r->frames[i])
+		                                                [GD_FLAME_FRAME_NAME]));
 	bool in_kernel = n > 0 && (gd_tuples_at(&f->frames, r->frames[0])[GD_FLAME_FRAME_MARKS] &
 	                           GD_FLAME_KERNEL) != 0;
-	const char *class = gd_flame_class(r->names, n, in_kernel);
+	const char *class = gd_go_class_name(gd_go_class_of(signs, in_kernel));
 	return keep_text(f, class, strlen(class));
 }
 

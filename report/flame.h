@@ -43,7 +43,7 @@ struct gd_flame {
 	uint32_t n_types, default_type;
 	struct gd_flame_type period_type;
 	int64_t period, time_ns, duration_ns; /* 0 unknown */
-	bool classes_derived; /* by report/flame_class.c: the profile has no such label */
+	bool classes_derived; /* by golang/class.h: the profile has no such label */
 	uint64_t bad;         /* samples that made no sense */
 	uint64_t cut;         /* samples whose stack was too deep: its outermost frames are missing */
 
@@ -74,12 +74,6 @@ int gd_flame_type(const struct gd_flame *flame, const char *name, uint32_t *ret,
 /* The first type in that unit, else the default one. */
 uint32_t gd_flame_type_in(const struct gd_flame *flame, const char *unit);
 
-/*
- * Which part of the program a stack belongs to, by the names of its functions, innermost first; for
- * CPU profiles that do not say it themselves.
- */
-const char *gd_flame_class(const char *const *names, size_t n, bool in_kernel);
-
 /* "name/tid", escaped; "" when the row is unknown. */
 void gd_flame_put_thread(const struct gd_flame *flame, uint32_t thread, struct gd_buf *out);
 
@@ -105,7 +99,8 @@ int gd_flame_page(const struct gd_reader *reader, const char *artifact, FILE *ou
 
 /*
  * "class;thread;frame;frame 12", a line for each different stack, innermost frame last, with _[k] on
- * kernel and _[i] on inlined functions.  Without class or thread in the profile they are left out.
+ * kernel and _[i] on inlined functions.  Threads of one name are one, as in the collector's cpu.folded.
+ * Without class or thread in the profile they are left out.
  */
 int gd_flame_folded(const struct gd_flame *flame, uint32_t type, FILE *out, struct gd_error *err);
 

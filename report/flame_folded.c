@@ -14,7 +14,7 @@
 struct folding {
 	const struct gd_flame *flame;
 	struct gd_tuples nodes; /* parent, name, marks */
-	struct gd_tuples lines; /* node, class, thread */
+	struct gd_tuples lines; /* node, class, name of the thread */
 	uint32_t *node_of;      /* the profile's node -> ours */
 	int64_t *values;        /* of lines */
 	uint32_t *path;         /* room for one stack */
@@ -62,8 +62,10 @@ static void fold_rows(struct folding *f, uint32_t type)
 	const struct gd_flame *flame = f->flame;
 	for (uint32_t i = 0; i < flame->rows.n; i++) {
 		const uint64_t *row = gd_tuples_at(&flame->rows, i);
+		const uint64_t *thread =
+			gd_tuples_at(&flame->threads, (uint32_t)row[GD_FLAME_ROW_THREAD]);
 		uint64_t line[] = { f->node_of[row[GD_FLAME_ROW_NODE]], row[GD_FLAME_ROW_CLASS],
-			            row[GD_FLAME_ROW_THREAD] };
+			            thread[GD_FLAME_THREAD_NAME] };
 		int64_t *value = &f->values[gd_tuples_keep(&f->lines, line)];
 		if (__builtin_add_overflow(*value, flame->values[(size_t)i * flame->n_types + type],
 		                           value))
@@ -73,14 +75,9 @@ static void fold_rows(struct folding *f, uint32_t type)
 	}
 }
 
-/* The format has no escapes: a semicolon in a name becomes a colon, what breaks a line \xNN. */
 static void put_name(const char *name, struct gd_buf *out)
 {
-	size_t from = out->len;
-	gd_text_put_escaped(out, name, strlen(name));
-	for (size_t i = from; i < out->len; i++)
-		if (out->data[i] == ';')
-			out->data[i] = ':';
+	gd_text_put_folded(out, name, strlen(name));
 }
 
 static void put_line(struct folding *f, const uint64_t *line, int64_t value, struct gd_buf *out)
@@ -93,19 +90,7 @@ static void put_line(struct folding *f, const uint64_t *line, int64_t value, str
 		gd_buf_putc(out, ';');
 	}
 	if (f->by_thread) {
-		GD_BUF struct gd_buf thread = GD_BUF_INIT(64U << 10);
-		gd_flame_put_thread(flame, (uint32_t)line[2], &thread);
-		const char *name = gd_buf_str(&thread);
-		if (thread.failed != 0)
-			out->failed = thread.failed;
-		for (; *name != '\0'; name++) { /* escaped already */
-			if (*name == ';')
-				gd_buf_putc(out, ':');
-			else
-				gd_buf_putc(out, *name);
-		}
-		if (thread.len == 0)
-			gd_buf_puts(out, "[unknown]");
+		put_name(line[2] != 0 ? gd_flame_text(flame, line[2]) : "[unknown]", out);
 		gd_buf_putc(out, ';');
 	}
 	for (uint32_t node = (uint32_t)line[0]; node != 0;

@@ -10,7 +10,7 @@ BEGIN {
 	may["golang"] = "base target"
 	may["freeze"] = "base target"
 	may["uploader"] = "base archive"
-	may["report"] = "base archive"
+	may["report"] = "base archive golang" # what names of the runtime's functions mean
 	may["collectors"] = "base target golang" # not archive: they write to base/sink.h
 	may["agent"] = "base target archive policies golang freeze uploader report collectors"
 	may["cli"] = may["agent"] # and the doors below

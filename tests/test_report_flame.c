@@ -43,16 +43,15 @@ static void folded_has_class_thread_and_marks(void **state)
 	(void)state;
 	GD_FLAME struct gd_flame f = parse_shop();
 	char *text = folded(&f, 0);
-	assert_string_equal(text, "user;shop/71;main.run;main.serve;main.parse_[i] 40\n"
-	                          "user;shop/72;main.run;main.serve;main.parse_[i] 10\n"
-	                          "malloc;shop/72;main.run;main.serve;runtime.mallocgc 20\n"
-	                          "kernel;shop/71;main.run;syscall.write;ksys_write_[k] 12\n"
-	                          "gc background;shop/72;runtime.gcBgMarkWorker 6\n"
-	                          "user;shop/71;libc.so.6+0x29d90 4\n"
+	assert_string_equal(text, "user;shop;main.run;main.serve;main.parse_[i] 50\n"
+	                          "malloc;shop;main.run;main.serve;runtime.mallocgc 20\n"
+	                          "kernel;shop;main.run;syscall.write;ksys_write_[k] 12\n"
+	                          "gc background;shop;runtime.gcBgMarkWorker 6\n"
+	                          "user;shop;libc.so.6+0x29d90 4\n"
 	                          "[unknown];[unknown];[lost] 8\n");
 	free(text);
 	text = folded(&f, 1);
-	assert_contains(text, "main.parse_[i] 400000000\n");
+	assert_contains(text, "main.parse_[i] 500000000\n");
 	free(text);
 }
 

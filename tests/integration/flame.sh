@@ -118,6 +118,11 @@ if [ -n "$busy" ]; then
 	rm -r "$dir/a"
 	"$godiag" extract "$snap" --output "$dir/a" --quiet
 	compare cpu.pb.gz cpu ns
+	"$godiag" report "$snap" cpu.pb.gz --format folded --type samples | LC_ALL=C sort >"$dir/report.folded"
+	LC_ALL=C sort "$dir/a/cpu.folded" | cmp - "$dir/report.folded" || {
+		LC_ALL=C sort "$dir/a/cpu.folded" | diff - "$dir/report.folded" | head -20
+		exit 1
+	}
 	compare cpu.pb.gz samples count
 	[ ! -e "$dir/a/offcpu.pb.gz" ] || compare offcpu.pb.gz offcpu ns
 	snap=$idle_snap

@@ -1,4 +1,4 @@
-#include "collectors/samples_class.h"
+#include "golang/class.h"
 
 #include <string.h>
 
@@ -6,9 +6,9 @@
 
 static const char *class_of(bool in_kernel, const char *a, const char *b, const char *c)
 {
-	uint32_t signs = gd_samples_class_signs(a) | gd_samples_class_signs(b) |
-	                 gd_samples_class_signs(c);
-	return gd_samples_class_name(gd_samples_class_of(signs, in_kernel));
+	uint32_t signs = gd_go_class_signs(a) | gd_go_class_signs(b) |
+	                 gd_go_class_signs(c);
+	return gd_go_class_name(gd_go_class_of(signs, in_kernel));
 }
 
 static void the_first_class_with_a_sign_is_it(void **state)
@@ -36,8 +36,8 @@ static void only_the_runtime_s_own_functions_are_signs(void **state)
 	(void)state;
 	assert_string_equal(class_of(false, "main.mallocgc", "example.com/runtime.schedule",
 	                             "main.gcAssistAlloc"), "user");
-	assert_int_equal(gd_samples_class_signs(""), 0);
-	assert_int_equal(gd_samples_class_signs("runtime."), 0);
+	assert_int_equal(gd_go_class_signs(""), 0);
+	assert_int_equal(gd_go_class_signs("runtime."), 0);
 }
 
 int main(void)

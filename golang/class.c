@@ -1,9 +1,9 @@
-#include "collectors/samples_class.h"
+#include "golang/class.h"
 
 #include <stddef.h>
 #include <string.h>
 
-const char *gd_samples_class_name(enum gd_samples_class class_)
+const char *gd_go_class_name(enum gd_go_class class_)
 {
 	static const char *const names[GD_CLASSES] = {
 		[GD_CLASS_GC_BACKGROUND] = "gc background",
@@ -21,7 +21,7 @@ const char *gd_samples_class_name(enum gd_samples_class class_)
 /* Prefixes: "gcAssistAlloc1" and closures like "gcBgMarkWorker.func2" belong to theirs. */
 static const struct {
 	const char *prefix; /* behind "runtime." */
-	enum gd_samples_class class_;
+	enum gd_go_class class_;
 } signs[] = {
 	{ "gcBgMarkWorker", GD_CLASS_GC_BACKGROUND },
 	{ "gcMarkDone", GD_CLASS_GC_BACKGROUND },
@@ -50,7 +50,7 @@ static const struct {
 	{ "mallocgc", GD_CLASS_MALLOC },
 };
 
-uint32_t gd_samples_class_signs(const char *function)
+uint32_t gd_go_class_signs(const char *function)
 {
 	uint32_t found = 0;
 	if (strncmp(function, "runtime.", 8) != 0)
@@ -61,10 +61,10 @@ uint32_t gd_samples_class_signs(const char *function)
 	return found;
 }
 
-enum gd_samples_class gd_samples_class_of(uint32_t found, bool in_kernel)
+enum gd_go_class gd_go_class_of(uint32_t found, bool in_kernel)
 {
 	for (unsigned i = 0; i < GD_CLASS_KERNEL; i++)
 		if ((found & UINT32_C(1) << i) != 0)
-			return (enum gd_samples_class)i;
+			return (enum gd_go_class)i;
 	return in_kernel ? GD_CLASS_KERNEL : GD_CLASS_USER;
 }

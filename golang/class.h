@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum gd_samples_class {
+enum gd_go_class {
 	GD_CLASS_GC_BACKGROUND, /* the collector's own workers */
 	GD_CLASS_GC_ASSIST,     /* marking that a goroutine must do to be allowed to allocate */
 	GD_CLASS_SWEEP,         /* sweeping, and giving memory back */
@@ -21,8 +21,8 @@ enum gd_samples_class {
 };
 
 /* "gc background", "user", ...: as in the label `class`. */
-const char *gd_samples_class_name(enum gd_samples_class class_);
+const char *gd_go_class_name(enum gd_go_class class_);
 
 /* Signs of classes, one bit each; a stack's are or-ed together. */
-uint32_t gd_samples_class_signs(const char *function);
-enum gd_samples_class gd_samples_class_of(uint32_t signs, bool in_kernel);
+uint32_t gd_go_class_signs(const char *function);
+enum gd_go_class gd_go_class_of(uint32_t signs, bool in_kernel);
