@@ -12,6 +12,8 @@
 
 #define PIECE (64 << 10)
 #define NAMES_MAX (1u << 16)
+/* No function is longer; what lies farther behind one (code made at run time, modules of a list without them) is not its. */
+#define FUNCTION_MAX (64u << 10)
 
 static int by_pc(const void *a, const void *b)
 {
@@ -51,13 +53,14 @@ static size_t lower_bound(const struct gd_kernel_symbols_reader *r, uint64_t add
 }
 
 /*
- * A symbol holds all that lies between it and the next one.  Modules come in no order, so each line may
+ * A symbol holds all that lies between it and the next one, within reason.  Modules come in no order, so each line may
  * be nearer than what was found before: it takes the ones above it until one that has a nearer symbol.
  */
 static void take_symbol(struct gd_kernel_symbols_reader *r, uint64_t addr, const char *name,
                         const char *module)
 {
-	for (size_t i = lower_bound(r, addr); i < r->n && r->starts[i] < addr; i++) {
+	for (size_t i = lower_bound(r, addr);
+	     i < r->n && r->starts[i] < addr && r->symbols[i].pc - addr < FUNCTION_MAX; i++) {
 		r->starts[i] = addr;
 		(void)snprintf(r->symbols[i].name, sizeof(r->symbols[i].name), "%s%s%s", module,
 		               module[0] != '\0' ? " " : "", name);

@@ -2,7 +2,7 @@
 /*
  * Names of functions of the kernel, from /proc/kallsyms.  Only those that are asked for are kept: the
  * file has some 200,000.  Where the kernel hides its addresses (kptr_restrict, no CAP_SYSLOG) there are
- * no names.  The file is the kernel's, but modules name things in it, so it is parsed as foreign.
+ * no names, and none for what lies 64 KiB or more behind the nearest symbol.  The file is the kernel's, but modules name things in it, so it is parsed as foreign.
  */
 #include <stdbool.h>
 #include <stddef.h>

@@ -157,7 +157,8 @@ static uint64_t kernel_location(struct gd_samples_places *p, const struct gd_per
 	/* Where the kernel hides addresses, so do we. */
 	if (name == NULL)
 		return one_line(p, GD_SAMPLES_PLACES_KERNEL, 0, p->kernel_mapping, "[kernel]");
-	return one_line(p, gd_samples_places_address(frame), gd_samples_places_address(frame), p->kernel_mapping, name);
+	/* Nor, where it does not, where it lies: archives leave the host. */
+	return one_line(p, gd_samples_places_address(frame), 0, p->kernel_mapping, name);
 }
 
 static uint64_t go_location(struct gd_samples_places *p, uint64_t key,

@@ -150,8 +150,9 @@ probe() {
 
 	echo "-- who they are"
 	pid=$(main_pid godiagd)
-	check "three capabilities" test "$(of "$pid" CapEff)" = 0000004000080004
-	check "and no others to gain" test "$(of "$pid" CapBnd)" = 0000004000080004
+	# DAC_READ_SEARCH, KILL, SYS_PTRACE, SYS_NICE, PERFMON, BPF
+	check "six capabilities" test "$(of "$pid" CapEff)" = 000000c000880024
+	check "and no others to gain" test "$(of "$pid" CapBnd)" = 000000c000880024
 	for n in godiagd godiag-hook godiag-upload; do
 		pid=$(main_pid $n)
 		check "$n may gain nothing" test "$(of "$pid" NoNewPrivs)" = 1
@@ -183,6 +184,8 @@ probe() {
 	await 20 '.spool.done == 1 and .spool.ready == 0'
 	check "it verifies" godiag verify --quiet /srv/store/*.tar
 	godiag show /srv/store/*.tar | tail -n 12
+	check "a list of them is the agent's alone" test "$(stat -c '%U %a' /run/godiag/kallsyms)" = "godiag 600"
+	check "functions of the kernel have names" grep -q '[a-z0-9]_\[k\]' <(godiag extract /srv/store/*.tar cpu.folded --output -)
 
 	echo "-- reload"
 	echo 'rules: [ { nmae: x } ]' >/etc/godiag/policy.d/bad.yaml

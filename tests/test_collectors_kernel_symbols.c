@@ -49,6 +49,7 @@ static void an_address_belongs_to_the_symbol_below(void **state)
 		{ .pc = 0xffffffffc0009100 }, { .pc = 0xffffffff81000001 },
 		{ .pc = 0xffffffff810002ff }, { .pc = 0xffffffff81000100 },
 		{ .pc = 0xffffffffc0001008 }, { .pc = 0xffffffff80000000 },
+		{ .pc = 0xffffffffc0029100 },
 	};
 	size_t n = sizeof(s) / sizeof(s[0]);
 	assert_ok(read_text(text, s, n, &err), &err);
@@ -61,6 +62,8 @@ static void an_address_belongs_to_the_symbol_below(void **state)
 	assert_string_equal(name_of(s, n, 0xffffffffc0001008), "[nf_tables] mod_fn");
 	assert_string_equal(name_of(s, n, 0xffffffffc0009100), "[one] later_fn");
 	assert_string_equal(name_of(s, n, 0xffffffff80000000), "");
+	/* no function is that long */
+	assert_string_equal(name_of(s, n, 0xffffffffc0029100), "");
 }
 
 static void hidden_addresses_are_said_to_be(void **state)
