@@ -13,6 +13,12 @@ ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:allocator_may_return_null=1}
 UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 export CMOCKA_MESSAGE_OUTPUT ASAN_OPTIONS UBSAN_OPTIONS
 
+# Where Go is a package of one release, its command is in no PATH.
+command -v go >/dev/null || for go in /usr/local/go/bin /usr/lib/go-1.*/bin; do
+	[ ! -x "$go/go" ] || PATH=$PATH:$go
+done
+export PATH
+
 # Other users' processes, small file systems, kernel stacks: tests want root.  Who is not gets it from
 # sudo when that is possible (make check asks for the password before); else those tests skip.
 if [ "$(id -u)" -ne 0 ] && sudo -n true 2>/dev/null; then

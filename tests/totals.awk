@@ -34,7 +34,7 @@ FNR == 1 {
 }
 
 /^# exit [0-9]+$/ { code = $3; next }
-/^skipped: / { reason = substr($0, 10) }
+/^(# )?skip(ped)?: / { reason = $0; sub(/^[^:]*: /, "", reason) }
 # "not ok 2 # SKIP name" (cmocka 1.1.5) or "ok 2 # SKIP name"
 /^(not )?ok [0-9]+ # SKIP/ {
 	cases++

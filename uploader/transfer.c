@@ -11,6 +11,8 @@
 #include "base/text.h"
 #include "uploader/address.h"
 
+enum { RETRY_AFTER_MAX_S = 6 * 3600 };
+
 int gd_transfer_init(struct gd_transfer *t, const struct gd_place *place,
                      const struct gd_transfer_options *options, struct gd_error *err)
 {
@@ -222,9 +224,10 @@ int gd_transfer_fail(struct gd_transfer *t, const char *what, long status,
 	(void)curl_easy_getinfo(t->curl, CURLINFO_RETRY_AFTER, &retry_after);
 	trouble->permanent = !is_transient(status, code);
 	trouble->status = status;
+	/* Newer libcurls know no longer wait either. */
 	if (retry_after > 0)
-		trouble->retry_after_ns = (uint64_t)(retry_after < 86400 ? retry_after : 86400) *
-		                          1000000000U;
+		trouble->retry_after_ns = (uint64_t)(retry_after < RETRY_AFTER_MAX_S ?
+			retry_after : RETRY_AFTER_MAX_S) * 1000000000U;
 	int r = status == 403 || status == 401 ? -EACCES : status == 404 ? -ENOENT : -EIO;
 	return gd_fail(err, r, "%s: HTTP %ld%s%s%s%s", what, status, code[0] ? " " : "", code,
 	               message[0] ? ": " : "", message);

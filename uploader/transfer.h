@@ -16,7 +16,7 @@
 struct gd_upload_trouble {
 	bool permanent;          /* people have to mend it: credentials, bucket, name, size */
 	bool archive_only;       /* of this archive, not of the place: others may well succeed */
-	uint64_t retry_after_ns; /* what the server asked for; 0: nothing */
+	uint64_t retry_after_ns; /* what the server asked for, six hours at most; 0: nothing */
 	long status;             /* of the last answer; 0: none came */
 };
 

@@ -247,7 +247,10 @@ def end_it(pid):
         # The first may have ended the others by now.
         if libc.syscall(SYS_TGKILL, pid, tid, signal.SIGABRT) < 0 and ctypes.get_errno() != errno.ESRCH:
             sys.exit("tgkill: %s" % os.strerror(ctypes.get_errno()))
-    os.kill(pid, signal.SIGCONT)
+    try:
+        os.kill(pid, signal.SIGCONT)
+    except ProcessLookupError:
+        pass
 
 
 def main():

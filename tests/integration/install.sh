@@ -27,7 +27,7 @@ done
 grep -q '^ExecStart=/usr/local/sbin/godiagd ' "$root/usr/local/lib/systemd/system/godiagd.service"
 ! grep -rn '@[a-z]*@' "$root/usr/local/lib" || fail "a placeholder was left"
 sed -n 's/^Exec[A-Za-z]*=\([^ ]*\).*/\1/p' "$root"/usr/local/lib/systemd/system/*.service | sort -u |
-	grep -v '^/usr/bin/kill$' | while read -r program; do
+	sed 's/^[-+!@:]*//' | grep -v -e '^/usr/bin/kill$' -e '^/bin/sh$' | while read -r program; do
 	[ -x "$root$program" ] || fail "$program is named by a unit and not installed"
 done
 

@@ -30,7 +30,7 @@ service_start "$dir" -calm -clients 4 -for 5m
 cp "$(command -v sleep)" "$dir/job"
 port=$(bash tests/neighbours.sh port)
 token=$(agent_token "$dir" alertmanager)
-alerts=7 gone=5 restarts=2 spool=$((1 << 20))
+alerts=7 gone=5 restarts=2 spool=$((3 << 20))
 cat >"$dir/policy.yaml" <<END
 samples: { duration: 100ms }
 services:
@@ -54,7 +54,7 @@ rules:
     when: { event: restarts, count: 5, within: 1m }
     cooldown: 0s
     limit: $restarts/1h
-budget: { captures: 1000/1h, spool: 1MiB, free: 1% }
+budget: { captures: 1000/1h, spool: 3MiB, free: 1% }
 hook: { listen: "127.0.0.1:$port" }
 END
 "$BUILD/godiag" check "$dir/policy.yaml"

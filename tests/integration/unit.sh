@@ -22,7 +22,7 @@ finish() {
 	end_by_pid "$dir/hog.pid"
 	rmdir "$group" "$tree/gdit.slice" 2>/dev/null || true
 	[ -z "$memory" ] || rmdir "$memory" 2>/dev/null || true
-	rm -rf "$dir"
+	rm -rf "$dir" ${cache:+"$cache"}
 }
 trap finish EXIT
 fail() {
@@ -91,12 +91,13 @@ else
 	echo "# skip: no memory controller to use"
 	exit 0
 fi
+cache=$(mktemp -p /var/tmp)
 (
 	echo $BASHPID >"$memory/cgroup.procs"
 	sleep 4
-	# Page cache counts: at the limit it is reclaimed, and nobody is killed.
+	# Page cache counts: at the limit it is reclaimed, and nobody is killed.  Not that of a tmpfs.
 	for _ in 1 2 3 4 5 6; do
-		head -c 100M /dev/zero >"$dir/cache"
+		head -c 100M /dev/zero >"$cache"
 		sleep 1
 	done
 ) &
