@@ -40,6 +40,7 @@ base := \
 
 target := \
 	target/access.c \
+	target/btf.c \
 	target/build_id.c \
 	target/cgroup.c \
 	target/container.c \
@@ -531,6 +532,7 @@ tests := \
 	tests/test_report_show.c \
 	tests/test_report_timeline.c \
 	tests/test_report_tuples.c \
+	tests/test_target_btf.c \
 	tests/test_target_build_id.c \
 	tests/test_target_cgroup.c \
 	tests/test_target_container.c \
@@ -650,6 +652,7 @@ go_tests := \
 fuzzers := \
 	admission_journal \
 	archive \
+	btf \
 	build_id \
 	buildinfo \
 	core_map \
