@@ -54,6 +54,7 @@ target := \
 	target/memory_image.c \
 	target/memory_live.c \
 	target/perf_event.c \
+	target/perf_program.c \
 	target/stat.c \
 	target/target.c \
 	target/threads.c \
@@ -275,6 +276,7 @@ collectors := \
 	collectors/samples_places.c \
 	collectors/samples_profile.c \
 	collectors/samples_switches.c \
+	collectors/samples_syscalls.c \
 	collectors/samples_take.c \
 	collectors/samples_timeline.c
 
@@ -396,6 +398,7 @@ tests := \
 	tests/test_agent_control.c \
 	tests/test_agent_exposition.c \
 	tests/test_agent_footprint.c \
+	tests/test_agent_grant.c \
 	tests/test_agent_hook.c \
 	tests/test_agent_hook_alerts.c \
 	tests/test_agent_hook_attack.c \

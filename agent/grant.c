@@ -229,6 +229,9 @@ static int grant_sampler(struct gd_grant *grant, uint32_t seq, const struct gd_p
 	struct gd_perf_opened opened;
 	GD_CLOSE int fd = -1;
 	struct gd_access *access = grant->target->access;
+	if (!grant->syscalls &&
+	    (wanted->event == GD_PERF_SYSCALLS || wanted->event == GD_PERF_SYSCALLS_ON))
+		return gd_fail(err, -EBADMSG, "system calls, which were not to be counted");
 	int r = access->ops->open_sampler(access, wanted, &opened, &fd, &why);
 	if (r < 0)
 		return refuse(grant, seq, r, why.msg, err);

@@ -15,6 +15,7 @@ struct gd_grant {
 	struct gd_target *target;  /* borrowed; opened by us */
 	enum gd_asker asker;
 	struct gd_request_count count;
+	bool syscalls;             /* it may have them counted */
 	int fd;                    /* our end of its socket; non-blocking */
 	struct gd_buf memberships; /* the target's cgroup file, once it was needed */
 };

@@ -55,6 +55,7 @@ struct gd_operation {
 	struct gd_operation_core core;
 	int64_t window_ns;          /* how long the CPUs are sampled */
 	uint32_t frequency_hz;
+	bool syscalls;              /* counted in that time */
 	enum gd_spool_class class;
 	uint64_t deadline_ns;       /* sealed with what there is by then; 0 none */
 	int64_t asked_ns, started_ns, ended_ns; /* CLOCK_MONOTONIC */

@@ -267,6 +267,7 @@ static int collect(struct parser *p, const struct gd_collector *collector, int a
 		c.window = (struct gd_collect_window){
 			.duration_ns = p->options->plan->window.duration_ns,
 			.frequency_hz = p->options->plan->window.frequency_hz,
+			.syscalls = p->options->plan->window.syscalls,
 			.over = p->over,
 			.stopped_ns = p->stopped_ns,
 			.begun = tell_begun,

@@ -541,7 +541,8 @@ int gd_parser_order_window_begin(struct gd_parser_order *p, size_t item, pid_t p
 	p->window.item = item;
 	p->window.record_fd = record[0];
 	p->window.grant = (struct gd_grant){ .target = p->target, .asker = GD_ASKER_COLLECTOR,
-		                             .fd = ask[0] };
+		                             .fd = ask[0],
+		                             .syscalls = p->plan->window.syscalls };
 	int64_t started = gd_clock_monotonic_ns();
 	while (gd_parser_order_window_serve(p, TICK_MS) && !p->window.begun &&
 	       gd_clock_monotonic_ns() - started < BEGIN_MS * INT64_C(1000000))

@@ -67,7 +67,8 @@ int gd_plan_make(enum gd_profile profile, const char *only, const char *skip, st
 		return r;
 
 	struct gd_plan plan = { .profile = profile_names[profile],
-		                .window = { GD_WINDOW_DURATION_NS, GD_WINDOW_FREQUENCY_HZ } };
+		                .window = { .duration_ns = GD_WINDOW_DURATION_NS,
+		                            .frequency_hz = GD_WINDOW_FREQUENCY_HZ } };
 	for (const struct gd_collector *const *c = gd_collectors; *c != NULL; c++) {
 		bool named = only != NULL && listed(only, (*c)->name);
 		bool wanted = only != NULL ? named : (*c)->profile <= profile;
@@ -125,5 +126,6 @@ void gd_plan_put(const struct gd_plan *plan, struct gd_json *json)
 	gd_json_object(json, "window");
 	gd_json_i64(json, "duration_ns", plan->window.duration_ns);
 	gd_json_u64(json, "frequency_hz", plan->window.frequency_hz);
+	gd_json_bool(json, "syscalls", plan->window.syscalls);
 	gd_json_object_end(json);
 }

@@ -24,6 +24,7 @@ struct gd_plan {
 	struct {
 		int64_t duration_ns;   /* of the windowed collector; it lasts longer when others do */
 		uint32_t frequency_hz; /* and how often it looks */
+		bool syscalls;         /* and counts system calls */
 	} window;
 };
 

@@ -107,7 +107,7 @@ const struct gd_role_info gd_roles[GD_ROLES] = {
 	[GD_ROLE_BROKER] = {
 		.name = "broker",
 		.keeps_all = true,
-		/* The first three and BPF (the filter of samples) are its work; with the others it puts its children into theirs, and
+		/* The first three and BPF (programs that samples need) are its work; with the others it puts its children into theirs, and
 		 * the freezer needs KILL and SYS_NICE.
 		 * Stacks of kernel threads (SYS_ADMIN) are for the command line alone. */
 		.capabilities = BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH) | BIT(CAP_PERFMON) |
@@ -120,7 +120,7 @@ const struct gd_role_info gd_roles[GD_ROLES] = {
 		.user = "godiag-parser",
 		.syscalls = parser_calls,
 		.memory_max = 4096 * MIB,
-		.files_max = 4096, /* two events per CPU, or 2,000 of threads */
+		.files_max = 6144, /* three events per CPU, or 2,000 of threads */
 	},
 	[GD_ROLE_PACKER] = {
 		.name = "packer",

@@ -146,6 +146,28 @@ static int deny(scmp_filter_ctx ctx, const char *name)
 }
 
 /*
+ * Of BPF only what it takes to load the programs of samples and to turn them on (target/perf_program.c).
+ * One by one: a rule compares an argument once, so there is no "none of these".
+ */
+static int deny_most_of_bpf(scmp_filter_ctx ctx)
+{
+	static const uint64_t needed[] = { BPF_MAP_CREATE, BPF_MAP_UPDATE_ELEM, BPF_PROG_LOAD,
+		                           BPF_RAW_TRACEPOINT_OPEN };
+	const struct scmp_arg_cmp beyond = { .arg = 0, .op = SCMP_CMP_GT,
+		                             .datum_a = BPF_RAW_TRACEPOINT_OPEN };
+	int r = seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(bpf), 1, &beyond);
+	for (uint64_t command = 0; command < BPF_RAW_TRACEPOINT_OPEN && r == 0; command++) {
+		const struct scmp_arg_cmp is = { .arg = 0, .op = SCMP_CMP_EQ, .datum_a = command };
+		bool keep = false;
+		for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
+			keep = keep || needed[i] == command;
+		if (!keep)
+			r = seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(bpf), 1, &is);
+	}
+	return r;
+}
+
+/*
  * For the broker, whose forks will have narrower ones on top: no network, no other namespaces, no
  * writing to others, nothing that changes the host.  ptrace stays: the tracer is its grandchild; and
  * userfaultfd, which the freezer tries on itself.
@@ -169,11 +191,8 @@ static int deny_the_rest(struct gd_error *err)
 	if (r == 0)
 		r = seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,
 		                           &not_unix);
-	/* Of BPF only what it takes to load the filter of samples. */
-	const struct scmp_arg_cmp no_load = { .arg = 0, .op = SCMP_CMP_NE,
-		                              .datum_a = BPF_PROG_LOAD };
 	if (r == 0)
-		r = seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(bpf), 1, &no_load);
+		r = deny_most_of_bpf(ctx);
 	if (r == 0)
 		r = seccomp_load(ctx);
 	seccomp_release(ctx);

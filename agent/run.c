@@ -127,6 +127,7 @@ static int run(void *arg)
 		return 1;
 	plan.window.duration_ns = o->window_ns;
 	plan.window.frequency_hz = o->frequency_hz;
+	plan.window.syscalls = o->syscalls;
 	if (job->timeline != NULL) {
 		gd_timeline_put(job->timeline, &timeline);
 		if (gd_buf_check(&timeline, "timeline", &err) == 0)

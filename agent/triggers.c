@@ -133,6 +133,7 @@ static void fill(struct gd_operation *o, const struct gd_agent *agent, const str
 	o->deadline_ns = ask->deadline_ns != 0 ? ask->deadline_ns : DEADLINE_NS;
 	o->window_ns = (int64_t)agent->policy->samples.duration_ns;
 	o->frequency_hz = (uint32_t)agent->policy->samples.frequency_hz;
+	o->syscalls = agent->policy->samples.syscalls;
 	/* Who has little time samples for little of it. */
 	if (o->window_ns > (int64_t)(o->deadline_ns / 4))
 		o->window_ns = (int64_t)(o->deadline_ns / 4);

@@ -27,6 +27,7 @@ enum gd_profile { GD_PROFILE_LIGHT, GD_PROFILE_STANDARD, GD_PROFILE_FULL };
 struct gd_collect_window {
 	int64_t duration_ns; /* when `over` is NULL */
 	uint32_t frequency_hz;
+	bool syscalls; /* also counted, at a cost for the whole host */
 	/* NULL, or set by somebody else when the window has ended. */
 	const volatile sig_atomic_t *over;
 	/* NULL, or where the middle of a stop of ours and its length are written before that. */

@@ -41,7 +41,16 @@ static void take_user(struct gd_bytes *b, struct gd_perf_record *r)
 	r->stack_len = (size_t)(good < size ? good : size);
 }
 
-static void take_sample(struct gd_bytes *b, uint16_t misc, uint32_t stack_bytes,
+/* Raw data has its size before it, and is padded to 8 together with that. */
+static void take_wakeup(struct gd_bytes *b, struct gd_perf_record *r)
+{
+	uint32_t size = gd_bytes_u32(b);
+	r->kind = GD_PERF_WAKEUP;
+	r->woken = gd_bytes_u32(b);
+	b->bad = b->bad || size < sizeof(r->woken) || r->woken == 0;
+}
+
+static void take_sample(struct gd_bytes *b, uint16_t misc, const struct gd_perf_layout *layout,
                         struct gd_perf_record *r)
 {
 	unsigned mode = misc & PERF_RECORD_MISC_CPUMODE_MASK;
@@ -54,6 +63,10 @@ static void take_sample(struct gd_bytes *b, uint16_t misc, uint32_t stack_bytes,
 	r->time_ns = (int64_t)gd_bytes_u64(b);
 	r->cpu = gd_bytes_u32(b);
 	(void)gd_bytes_u32(b);
+	if (layout->wakeups_id != 0 && r->id == layout->wakeups_id) {
+		take_wakeup(b, r);
+		return;
+	}
 	uint64_t n = gd_bytes_u64(b);
 	if (n > b->len / sizeof(uint64_t)) {
 		b->bad = true;
@@ -61,11 +74,11 @@ static void take_sample(struct gd_bytes *b, uint16_t misc, uint32_t stack_bytes,
 	}
 	r->n_chain = (size_t)n;
 	r->chain = gd_bytes_take(b, r->n_chain * sizeof(uint64_t));
-	if (stack_bytes > 0)
+	if (layout->stack_bytes > 0)
 		take_user(b, r);
 }
 
-int gd_perf_record_parse(const uint8_t *bytes, size_t len, uint32_t stack_bytes,
+int gd_perf_record_parse(const uint8_t *bytes, size_t len, const struct gd_perf_layout *layout,
                          struct gd_perf_record *ret, struct gd_error *err)
 {
 	struct perf_event_header header;
@@ -77,7 +90,7 @@ int gd_perf_record_parse(const uint8_t *bytes, size_t len, uint32_t stack_bytes,
 	gd_bytes_seek(&b, sizeof(header));
 	switch (header.type) {
 	case PERF_RECORD_SAMPLE:
-		take_sample(&b, header.misc, stack_bytes, &r);
+		take_sample(&b, header.misc, layout, &r);
 		break;
 	case PERF_RECORD_LOST:
 		r.kind = GD_PERF_LOST;

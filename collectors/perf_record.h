@@ -17,6 +17,7 @@ enum gd_perf_record_kind {
 	GD_PERF_LOST,    /* `lost` records did not fit into the ring */
 	GD_PERF_SWITCH,  /* a thread went off or came on a CPU */
 	GD_PERF_EXEC,    /* the process runs another program from here on */
+	GD_PERF_WAKEUP,  /* the thread `woken` could run from here on; pid and tid are the waker's */
 	GD_PERF_THROTTLE, /* the kernel found that sampling takes too long, and paused it */
 	GD_PERF_OTHER,
 };
@@ -30,6 +31,7 @@ struct gd_perf_record {
 	/* SWITCH */
 	bool out;         /* else in */
 	bool preempted;   /* out, and could have run on */
+	uint32_t woken;   /* WAKEUP */
 	/* SAMPLE */
 	bool in_kernel;   /* where it was taken */
 	uint64_t pc;
@@ -40,11 +42,14 @@ struct gd_perf_record {
 	size_t stack_len;
 };
 
-/*
- * `bytes` is one record with its header, `stack_bytes` what its event was opened with.  -EBADMSG: it
- * makes no sense.
- */
-int gd_perf_record_parse(const uint8_t *bytes, size_t len, uint32_t stack_bytes,
+/* Of which events a ring has records. */
+struct gd_perf_layout {
+	uint32_t stack_bytes; /* that those which sample were opened with */
+	uint64_t wakeups_id;  /* samples of this one are wake-ups; 0: of none */
+};
+
+/* `bytes` is one record with its header.  -EBADMSG: it makes no sense. */
+int gd_perf_record_parse(const uint8_t *bytes, size_t len, const struct gd_perf_layout *layout,
                          struct gd_perf_record *ret, struct gd_error *err);
 
 uint64_t gd_perf_record_reg(const struct gd_perf_record *record, enum gd_perf_reg which);

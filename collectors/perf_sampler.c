@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -15,6 +16,13 @@
 /* Events of each thread on each CPU: more take too long to open and, above all, to close. */
 #define INHERITED_MAX 2000
 
+/* One of a CPU's. */
+struct ring {
+	struct gd_perf_ring pages;
+	uint32_t cpu;
+	uint64_t wakeups_id; /* 0: it has none in it */
+};
+
 struct gd_perf_sampler {
 	struct gd_target *target;
 	struct gd_perf_sampler_options options;
@@ -23,10 +31,15 @@ struct gd_perf_sampler {
 	size_t n_cpus;
 	int *fds;
 	size_t n_fds;
-	size_t n_timed; /* of these, not of switches; they come first */
-	struct gd_perf_ring *rings; /* one per CPU, then one per CPU for switches */
+	size_t n_timed;    /* of these, not of switches; they come first */
+	size_t n_switches; /* of these, with those of switches; then come those of wake-ups */
+	int wakeups_fd;    /* while there are any: -1, or what makes them come */
+	struct ring *rings; /* one per CPU, then one per CPU for switches */
 	struct pollfd *polls;
 	size_t n_rings, n_timed_rings;
+	int syscalls_fd;            /* as above, of system calls */
+	const uint64_t *slices;  /* of the kernel's, NULL: none; GD_PERF_SYSCALLS_BYTES */
+	uint64_t syscalls[GD_PERF_SYSCALLS_STRIDE];
 	uint8_t record[GD_PERF_RECORD_BYTES];
 };
 
@@ -69,7 +82,7 @@ static int read_cpus(struct gd_perf_sampler *s, struct gd_error *err)
 static void close_events(struct gd_perf_sampler *s, size_t n_fds, size_t n_rings)
 {
 	while (s->n_rings > n_rings)
-		gd_perf_ring_unmap(&s->rings[--s->n_rings]);
+		gd_perf_ring_unmap(&s->rings[--s->n_rings].pages);
 	while (s->n_fds > n_fds)
 		(void)close(s->fds[--s->n_fds]);
 }
@@ -104,14 +117,16 @@ static int add_event(struct gd_perf_sampler *s, const struct question *q, pid_t 
 	if (r < 0)
 		return r;
 	if (own_ring) {
-		struct gd_perf_ring *ring = &s->rings[s->n_rings];
+		struct gd_perf_ring *ring = &s->rings[s->n_rings].pages;
 		r = gd_perf_ring_map(fd, s->options.ring_bytes, ring, err);
 		if (r < 0)
 			return r;
+		s->rings[s->n_rings].cpu = q->cpu;
+		s->rings[s->n_rings].wakeups_id = 0;
 		s->polls[s->n_rings++] = (struct pollfd){ .fd = fd, .events = POLLIN };
 		if (s->about.ring_bytes == 0 || ring->data_bytes < s->about.ring_bytes)
 			s->about.ring_bytes = ring->data_bytes;
-	} else if (ioctl(fd, PERF_EVENT_IOC_SET_OUTPUT, s->rings[s->n_rings - 1].fd) < 0) {
+	} else if (ioctl(fd, PERF_EVENT_IOC_SET_OUTPUT, s->rings[s->n_rings - 1].pages.fd) < 0) {
 		return gd_fail_errno(err, -errno, "two perf events into one ring");
 	}
 	if (s->n_fds == 0)
@@ -186,6 +201,70 @@ static int open_way(struct gd_perf_sampler *s, uint32_t way, bool switches, stru
 	return way == GD_PERF_INHERITED ? open_per_thread(s, &q, err) : open_per_cpu(s, &q, err);
 }
 
+static int ask(struct gd_perf_sampler *s, uint32_t event, uint32_t cpu, struct gd_perf_opened *opened,
+               int *ret_fd, struct gd_error *err)
+{
+	struct gd_access *access = s->target->access;
+	const struct gd_perf_wanted wanted = { .way = GD_PERF_FILTERED, .event = event, .cpu = cpu };
+	return access->ops->open_sampler(access, &wanted, opened, ret_fd, err);
+}
+
+/* Into the ring of switches, so that they stay in order. */
+static int add_wakeups(struct gd_perf_sampler *s, struct ring *ring, struct gd_error *err)
+{
+	struct gd_perf_opened opened;
+	GD_CLOSE int fd = -1;
+	int r = ask(s, GD_PERF_WAKEUPS, ring->cpu, &opened, &fd, err);
+	if (r < 0)
+		return r;
+	if (ioctl(fd, PERF_EVENT_IOC_SET_OUTPUT, ring->pages.fd) < 0)
+		return gd_fail_errno(err, -errno, "wake-ups into the ring of switches");
+	ring->wakeups_id = opened.id;
+	s->fds[s->n_fds++] = gd_steal_fd(&fd);
+	return 0;
+}
+
+/* Without them being blocked lasts until a thread runs. */
+static void open_wakeups(struct gd_perf_sampler *s)
+{
+	struct gd_error *why = &s->about.no_wakeups;
+	struct gd_perf_opened opened;
+	int r = 0;
+	if (s->about.way != GD_PERF_FILTERED)
+		r = gd_fail(why, -ENOTSUP, "wake-ups need BPF; %s", s->about.fell_back.msg);
+	else if (s->options.wakeups_off)
+		r = gd_fail(why, -EPERM, "wake-ups: turned off");
+	if (r == 0)
+		r = make_room(s, s->n_cpus, why);
+	for (size_t i = s->n_timed_rings; i < s->n_rings && r == 0; i++)
+		r = add_wakeups(s, &s->rings[i], why);
+	if (r == 0)
+		r = ask(s, GD_PERF_WAKEUPS_ON, 0, &opened, &s->wakeups_fd, why);
+	if (r < 0)
+		close_events(s, s->n_switches, s->n_rings);
+}
+
+static void open_syscalls(struct gd_perf_sampler *s)
+{
+	struct gd_error *why = &s->about.no_syscalls;
+	struct gd_perf_opened opened;
+	GD_CLOSE int fd = -1;
+	if (s->about.way != GD_PERF_FILTERED) {
+		(void)gd_fail(why, -ENOTSUP, "counting system calls needs BPF; %s",
+		              s->about.fell_back.msg);
+		return;
+	}
+	if (ask(s, GD_PERF_SYSCALLS, 0, &opened, &fd, why) < 0)
+		return;
+	void *slices = mmap(NULL, GD_PERF_SYSCALLS_BYTES, PROT_READ, MAP_SHARED, fd, 0);
+	if (slices == MAP_FAILED) {
+		(void)gd_fail_errno(why, -errno, "counts of system calls");
+		return;
+	}
+	s->slices = slices;
+	(void)ask(s, GD_PERF_SYSCALLS_ON, 0, &opened, &s->syscalls_fd, why);
+}
+
 /* Not to be had is no failure: what a process does on the CPU is worth having alone. */
 static void open_switches(struct gd_perf_sampler *s)
 {
@@ -193,8 +272,12 @@ static void open_switches(struct gd_perf_sampler *s)
 		(void)gd_fail(&s->about.no_switches, -EPERM, "%s", s->about.fell_back.msg);
 		return;
 	}
-	if (open_way(s, s->about.way, true, &s->about.no_switches) < 0)
+	if (open_way(s, s->about.way, true, &s->about.no_switches) < 0) {
 		close_events(s, s->n_timed, s->n_timed_rings);
+		return;
+	}
+	s->n_switches = s->n_fds;
+	open_wakeups(s);
 }
 
 static int open_best(struct gd_perf_sampler *s, struct gd_error *err)
@@ -204,12 +287,14 @@ static int open_best(struct gd_perf_sampler *s, struct gd_error *err)
 		struct gd_error why = { 0 };
 		int r = open_way(s, way, false, &why);
 		if (r == 0) {
-			s->n_timed = s->n_fds;
+			s->n_timed = s->n_switches = s->n_fds;
 			s->n_timed_rings = s->n_rings;
 			s->about.fell_back = first;
 			s->about.cpus = (uint32_t)s->n_cpus;
 			if (s->options.switch_stack_bytes > 0)
 				open_switches(s);
+			if (s->options.syscalls)
+				open_syscalls(s);
 			s->about.fds = s->n_fds;
 			return 0;
 		}
@@ -233,6 +318,7 @@ int gd_perf_sampler_open(struct gd_target *target, const struct gd_perf_sampler_
 	GD_PERF_SAMPLER struct gd_perf_sampler *s = calloc(1, sizeof(*s));
 	if (s == NULL)
 		return gd_fail_errno(err, -ENOMEM, "a sampler");
+	s->wakeups_fd = s->syscalls_fd = -1;
 	s->target = target;
 	s->options = *options;
 	if (s->options.ring_bytes == 0)
@@ -256,10 +342,21 @@ int gd_perf_sampler_open(struct gd_target *target, const struct gd_perf_sampler_
 	return 0;
 }
 
+static void turn_off(int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd);
+	*fd = -1;
+}
+
 void gd_perf_sampler_close(struct gd_perf_sampler *s)
 {
 	if (s == NULL)
 		return;
+	turn_off(&s->wakeups_fd);
+	turn_off(&s->syscalls_fd);
+	if (s->slices != NULL)
+		(void)munmap((void *)(uintptr_t)s->slices, GD_PERF_SYSCALLS_BYTES);
 	close_events(s, 0, 0);
 	free(s->rings);
 	free(s->polls);
@@ -275,21 +372,56 @@ const struct gd_perf_sampler_about *gd_perf_sampler_about(const struct gd_perf_s
 
 /* ---- running --------------------------------------------------------------------------------- */
 
+/* Adds what has been counted so far, or takes it off. */
+static void add_syscalls(struct gd_perf_sampler *s, bool off)
+{
+	for (size_t i = 0; s->slices != NULL && i < GD_PERF_SYSCALLS_BYTES / sizeof(uint64_t); i++) {
+		uint64_t n = __atomic_load_n(&s->slices[i], __ATOMIC_RELAXED);
+		s->syscalls[i % GD_PERF_SYSCALLS_STRIDE] += off ? -n : n;
+	}
+}
+
+const uint64_t *gd_perf_sampler_syscalls(const struct gd_perf_sampler *s)
+{
+	return s->syscalls;
+}
+
 void gd_perf_sampler_start(struct gd_perf_sampler *s)
 {
+	add_syscalls(s, true);
 	for (size_t i = 0; i < s->n_fds; i++)
 		(void)ioctl(s->fds[i], PERF_EVENT_IOC_ENABLE, 0);
 }
 
 void gd_perf_sampler_stop(struct gd_perf_sampler *s)
 {
+	/* First what costs others. */
+	if (s->syscalls_fd >= 0)
+		add_syscalls(s, false);
+	turn_off(&s->syscalls_fd);
+	turn_off(&s->wakeups_fd);
 	for (size_t i = 0; i < s->n_fds; i++)
 		(void)ioctl(s->fds[i], PERF_EVENT_IOC_DISABLE, 0);
 }
 
+uint64_t gd_perf_sampler_lost(const struct gd_perf_sampler *s, bool of_switches)
+{
+	uint64_t lost = 0;
+	size_t until = of_switches ? s->n_fds : s->n_timed;
+	for (size_t i = of_switches ? s->n_timed : 0; i < until; i++) {
+		uint64_t values[2]; /* PERF_FORMAT_LOST: the count, then that */
+		if (read(s->fds[i], values, sizeof(values)) == (ssize_t)sizeof(values))
+			lost += values[1];
+	}
+	return lost;
+}
+
 void gd_perf_sampler_thin_out(struct gd_perf_sampler *s, uint64_t every)
 {
-	for (size_t i = s->n_timed; i < s->n_fds; i++)
+	size_t until = every > 0 ? s->n_switches : s->n_fds;
+	if (every == 0)
+		turn_off(&s->wakeups_fd);
+	for (size_t i = s->n_timed; i < until; i++)
 		(void)ioctl(s->fds[i], every > 0 ? PERF_EVENT_IOC_PERIOD : PERF_EVENT_IOC_DISABLE,
 		            every > 0 ? &every : NULL);
 }
@@ -303,25 +435,33 @@ void gd_perf_sampler_wait(struct gd_perf_sampler *s, int timeout_ms)
 			s->polls[i].fd = -1;
 }
 
+static uint64_t drain_ring(struct gd_perf_sampler *s, size_t which, gd_perf_sampler_fn *each, void *arg)
+{
+	struct ring *ring = &s->rings[which];
+	bool of_switches = which >= s->n_timed_rings;
+	const struct gd_perf_layout layout = {
+		.stack_bytes = of_switches ? s->options.switch_stack_bytes : s->about.stack_bytes,
+		.wakeups_id = ring->wakeups_id,
+	};
+	struct gd_perf_record record;
+	uint64_t senseless = 0;
+	/* As much as one ring holds: who writes faster than we read must not keep us. */
+	size_t taken = 0;
+	for (int n; taken < 2 * ring->pages.data_bytes &&
+	            (n = gd_perf_ring_next(&ring->pages, s->record)) != 0;) {
+		taken += n > 0 ? (size_t)n : ring->pages.data_bytes;
+		if (n > 0 && gd_perf_record_parse(s->record, (size_t)n, &layout, &record, NULL) == 0)
+			each(arg, &record, of_switches);
+		else
+			senseless++;
+	}
+	return senseless;
+}
+
 uint64_t gd_perf_sampler_drain(struct gd_perf_sampler *s, gd_perf_sampler_fn *each, void *arg)
 {
 	uint64_t senseless = 0;
-	struct gd_perf_record record;
-	for (size_t i = 0; i < s->n_rings; i++) {
-		bool of_switches = i >= s->n_timed_rings;
-		uint32_t stack_bytes = of_switches ? s->options.switch_stack_bytes
-		                                   : s->about.stack_bytes;
-		/* As much as one ring holds: who writes faster than we read must not keep us. */
-		size_t taken = 0;
-		for (int n; taken < 2 * s->rings[i].data_bytes &&
-		            (n = gd_perf_ring_next(&s->rings[i], s->record)) != 0;) {
-			taken += n > 0 ? (size_t)n : s->rings[i].data_bytes;
-			if (n > 0 && gd_perf_record_parse(s->record, (size_t)n, stack_bytes,
-			                                  &record, NULL) == 0)
-				each(arg, &record, of_switches);
-			else
-				senseless++;
-		}
-	}
+	for (size_t i = 0; i < s->n_rings; i++)
+		senseless += drain_ring(s, i, each, arg);
 	return senseless;
 }

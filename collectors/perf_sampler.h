@@ -22,10 +22,11 @@ struct gd_perf_sampler_options {
 	uint32_t stack_bytes; /* of a copy; see gd_perf_sampler_about for what came of it */
 	size_t ring_bytes;    /* per CPU, a power of two; 0: GD_PERF_RING_MAX, half of it with switches */
 	/* Also a sample at each context switch of the target's, with so much of its stack, and a
-	 * record of each switch; 0: none. */
+	 * record of each switch; 0: none.  And, where that can be had, of each of its wake-ups. */
 	uint32_t switch_stack_bytes;
+	bool syscalls; /* also count its system calls by number */
 	/* For tests: pretend that these are not allowed. */
-	bool ways_off[GD_PERF_WAYS];
+	bool ways_off[GD_PERF_WAYS], wakeups_off;
 };
 
 struct gd_perf_sampler_about {
@@ -36,7 +37,8 @@ struct gd_perf_sampler_about {
 	size_t fds;
 	size_t ring_bytes;    /* the smallest */
 	struct gd_error fell_back; /* code 0, or why the better ways were not taken */
-	struct gd_error no_switches; /* code 0, or why there are none although they were asked for */
+	/* Each code 0, or why there are none although they were asked for. */
+	struct gd_error no_switches, no_wakeups, no_syscalls;
 };
 
 /* Opened and mapped, not running.  -EACCES, -EPERM: `err` says what would have to be allowed. */
@@ -51,10 +53,21 @@ static inline void gd_cleanup_perf_sampler(struct gd_perf_sampler **sampler)
 
 const struct gd_perf_sampler_about *gd_perf_sampler_about(const struct gd_perf_sampler *sampler);
 
+/* Counts of system calls while it ran, up to the last stop: [GD_PERF_SYSCALLS_NUMBERS], then of what has no
+ * number there and of 32-bit code, at GD_PERF_SYSCALLS_OTHER and _COMPAT.  All 0: not counted. */
+const uint64_t *gd_perf_sampler_syscalls(const struct gd_perf_sampler *sampler);
+
 void gd_perf_sampler_start(struct gd_perf_sampler *sampler);
 void gd_perf_sampler_stop(struct gd_perf_sampler *sampler);
 
-/* Takes a sample only of every so many-th context switch from here on; 0: of none, and no records. */
+/*
+ * Records that did not fit, as the kernel counts them for each event: also those which no GD_PERF_LOST tells
+ * of, because no other record came after them.  0 before 6.0, which does not say.
+ */
+uint64_t gd_perf_sampler_lost(const struct gd_perf_sampler *sampler, bool of_switches);
+
+/* Takes a sample only of every so many-th context switch from here on; 0: of none, and no records, also
+ * not of wake-ups. */
 void gd_perf_sampler_thin_out(struct gd_perf_sampler *sampler, uint64_t every);
 
 /* Waits until a ring has much in it, or so long. */

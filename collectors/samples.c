@@ -266,11 +266,14 @@ static void write_facts(struct writing *w)
 	GD_BUF struct gd_buf text = GD_BUF_INIT(64 << 10);
 	struct gd_json json = GD_JSON_INIT(&text);
 	struct gd_error err = { 0 };
-	const struct gd_outcome complete = GD_OUTCOME_COMPLETE;
+	const struct gd_error *no_syscalls = &gd_perf_sampler_about(w->t->sampler)->no_syscalls;
+	/* As with switches: less than was asked for, but no shortcoming of what there is. */
+	const struct gd_outcome outcome = no_syscalls->code != 0 ?
+		gd_outcome_of(GD_GRADE_PARTIAL, no_syscalls) : GD_OUTCOME_COMPLETE;
 	gd_samples_facts_put(&w->facts, &json);
 	gd_buf_putc(&text, '\n');
 	if (gd_buf_check(&text, "samples.json", &err) < 0 ||
-	    gd_sink_put(w->c->sink, &artifacts[FACTS], text.data, text.len, &complete, &err) < 0)
+	    gd_sink_put(w->c->sink, &artifacts[FACTS], text.data, text.len, &outcome, &err) < 0)
 		count(w, gd_outcome_of(GD_GRADE_FAILED, &err));
 }
 
@@ -288,7 +291,8 @@ static struct gd_outcome write_all(struct gd_collect *c, const struct gd_samples
 	struct gd_error err = { 0 };
 	struct writing w = { .c = c, .t = t, .outcome = GD_OUTCOME_COMPLETE };
 	w.facts = (struct gd_samples_facts){ .taken = t, .frequency_hz = c->window.frequency_hz,
-		                             .go = c->go != NULL, .cpu = &w.cpu };
+		                             .go = c->go != NULL, .syscalls = c->window.syscalls,
+		                             .cpu = &w.cpu };
 	/* What was mapped when the window ended: libraries may have come. */
 	if (!gd_collect_cancelled(c) && t->exec_ns == 0)
 		(void)gd_target_refresh_maps(c->target, NULL);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/units.h"
+#include "collectors/samples_syscalls.h"
 
 static const char *why(const struct gd_error *err)
 {
@@ -69,6 +70,26 @@ static void put_samples(const struct gd_samples_facts *f, struct gd_json *json)
 	gd_json_object_end(json);
 }
 
+/* Without wake-ups this time is part of `blocked`, and nobody knows how much it is. */
+static void put_runnable(const struct gd_samples_facts *f, struct gd_json *json)
+{
+	const struct gd_error *no_wakeups = &gd_perf_sampler_about(f->taken->sampler)->no_wakeups;
+	if (no_wakeups->code == 0)
+		gd_json_i64(json, "runnable_ns", f->away->away_ns[GD_SWITCH_RUNNABLE]);
+	else
+		gd_json_null(json, "runnable_ns");
+	gd_json_string(json, "runnable_why_not", why(no_wakeups));
+	gd_json_u64(json, "wakeups", f->taken->wakeups);
+}
+
+static void put_syscalls(const struct gd_samples_facts *f, struct gd_json *json)
+{
+	const struct gd_perf_sampler *sampler = f->taken->sampler;
+	gd_samples_syscalls_put(gd_perf_sampler_syscalls(sampler),
+	                        f->syscalls ? why(&gd_perf_sampler_about(sampler)->no_syscalls)
+	                                    : "not asked for", json);
+}
+
 static void put_away(const struct gd_samples_facts *f, struct gd_json *json)
 {
 	const struct gd_samples_taken *t = f->taken;
@@ -84,6 +105,7 @@ static void put_away(const struct gd_samples_facts *f, struct gd_json *json)
 		gd_json_i64(json, "blocked_ns", f->away->away_ns[GD_SWITCH_BLOCKED]);
 		gd_json_i64(json, "parked_ns", f->away->parked_ns);
 		gd_json_i64(json, "preempted_ns", f->away->away_ns[GD_SWITCH_PREEMPTED]);
+		put_runnable(f, json);
 	}
 	gd_json_object_end(json);
 }
@@ -95,6 +117,7 @@ void gd_samples_facts_put(const struct gd_samples_facts *f, struct gd_json *json
 	put_window(f->taken, json);
 	put_samples(f, json);
 	put_away(f, json);
+	put_syscalls(f, json);
 	gd_json_i64(json, "sampler_cpu_ns", f->taken->cpu_ns);
 	gd_json_object_end(json);
 }
@@ -107,8 +130,11 @@ void gd_samples_facts_comment(const struct gd_samples_facts *f, bool away, char 
 	(void)gd_units_duration(took, (uint64_t)(t->ended.monotonic_ns - t->started.monotonic_ns));
 	if (away)
 		(void)snprintf(to, size, "context switches for %s, %s; %" PRIu64 " unwound, one in %"
-		               PRIu64 "; %" PRIu64 " records lost", took,
-		               gd_perf_way_name(about->way), t->switches, t->every, t->switches_lost);
+		               PRIu64 "; %" PRIu64 " records lost%s%s", took,
+		               gd_perf_way_name(about->way), t->switches, t->every, t->switches_lost,
+		               about->no_wakeups.code != 0 ?
+		                       "; waiting for a CPU after a wake-up is in `blocked`: " : "",
+		               about->no_wakeups.msg);
 	else
 		(void)snprintf(to, size, "%s at %" PRIu32 " Hz for %s, %s; %" PRIu64 " samples, %"
 		               PRIu64 " lost; %" PRIu64 " unwound to a root",

@@ -7,7 +7,7 @@
 struct gd_samples_facts {
 	const struct gd_samples_taken *taken;
 	uint32_t frequency_hz;
-	bool go;
+	bool go, syscalls; /* these were asked for */
 	const struct gd_samples_written *cpu, *away;
 	struct gd_error no_kernel_names; /* code 0, or why there are none */
 };

@@ -384,7 +384,7 @@ static void write_group(struct writing *w, const uint8_t *key, size_t len, uint6
 	for (uint32_t state = 0; state < GD_SWITCH_STATES; state++) {
 		int64_t ns = w->how->away ? count->ns[state]
 		                          : (int64_t)count->n[state] * w->how->period_ns;
-		if (count->n[state] == 0)
+		if (count->n[state] == 0 && ns == 0)
 			continue;
 		write_state(w, &g, state, count->n[state], ns);
 		if (!w->how->away)

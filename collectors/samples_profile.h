@@ -44,7 +44,10 @@ uint32_t gd_samples_profile_number(struct gd_samples_profile *profile,
                                    const struct gd_perf_stack *stack,
                                    const struct gd_samples_labels *labels);
 
-/* One more, or `n` of together `ns`; `state`: of threads that were away, else 0. */
+/*
+ * One more, or `n` of together `ns`; `state`: of threads that were away, else 0.  n 0 with some ns: the rest
+ * of an absence that has been counted in another state.
+ */
 void gd_samples_profile_count(struct gd_samples_profile *profile, uint32_t number, uint32_t state,
                               uint64_t n, int64_t ns);
 

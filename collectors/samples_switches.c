@@ -6,7 +6,7 @@
 
 #include "collectors/known.h"
 
-enum kind { SAMPLED, OUT, OUT_PREEMPTED, IN };
+enum kind { SAMPLED, OUT, OUT_PREEMPTED, WOKEN, IN };
 
 struct event {
 	int64_t time_ns;
@@ -18,6 +18,7 @@ struct event {
 
 struct thread {
 	int64_t since_ns;
+	int64_t woken_ns; /* 0: not yet, or nobody says */
 	uint64_t weight; /* 0: it is on a CPU, or nobody knows since when it is not */
 	uint32_t tid, stack;
 	enum gd_switch_state state;
@@ -34,7 +35,12 @@ struct gd_samples_switches {
 
 const char *gd_switch_state_name(uint32_t state)
 {
-	return state == GD_SWITCH_PREEMPTED ? "preempted" : "blocked";
+	static const char *const names[GD_SWITCH_STATES] = {
+		[GD_SWITCH_BLOCKED] = "blocked",
+		[GD_SWITCH_PREEMPTED] = "preempted",
+		[GD_SWITCH_RUNNABLE] = "runnable",
+	};
+	return state < GD_SWITCH_STATES ? names[state] : "?";
 }
 
 int gd_samples_switches_create(struct gd_samples_switches **ret, struct gd_error *err)
@@ -97,6 +103,12 @@ void gd_samples_switches_switched(struct gd_samples_switches *s, uint32_t tid, i
 	add(s, &event);
 }
 
+void gd_samples_switches_woken(struct gd_samples_switches *s, uint32_t tid, int64_t time_ns)
+{
+	const struct event event = { .time_ns = time_ns, .tid = tid, .kind = WOKEN };
+	add(s, &event);
+}
+
 /* ---- in order -------------------------------------------------------------------------------- */
 
 static struct thread *thread_of(struct gd_samples_switches *s, uint32_t tid, bool make)
@@ -125,9 +137,13 @@ static struct thread *thread_of(struct gd_samples_switches *s, uint32_t tid, boo
 
 static void came_back(struct thread *t, int64_t time_ns, gd_samples_switches_fn *each, void *arg)
 {
-	if (t->weight > 0 && time_ns > t->since_ns)
-		each(arg, t->tid, t->stack, t->state, t->weight, t->since_ns,
-		     time_ns - t->since_ns);
+	bool woken = t->state == GD_SWITCH_BLOCKED && t->woken_ns != 0 && t->woken_ns < time_ns;
+	int64_t until_ns = woken ? t->woken_ns : time_ns;
+	if (t->weight > 0 && (until_ns > t->since_ns || woken))
+		each(arg, t->tid, t->stack, t->state, t->weight, t->since_ns, until_ns - t->since_ns);
+	if (t->weight > 0 && woken)
+		each(arg, t->tid, t->stack, GD_SWITCH_RUNNABLE, t->weight, t->woken_ns,
+		     time_ns - t->woken_ns);
 	t->weight = 0;
 }
 
@@ -145,12 +161,18 @@ static void tell(struct gd_samples_switches *s, const struct event *e, gd_sample
 		t->since_ns = e->time_ns;
 		t->stack = e->stack;
 		t->weight = e->weight;
+		t->woken_ns = 0;
 		t->state = GD_SWITCH_BLOCKED;
 		break;
 	case OUT_PREEMPTED:
 		t->state = GD_SWITCH_PREEMPTED;
 		break;
 	case OUT:
+		break;
+	case WOKEN:
+		/* Once is enough: who is runnable may be told so again. */
+		if (t->weight > 0 && t->woken_ns == 0 && e->time_ns >= t->since_ns)
+			t->woken_ns = e->time_ns;
 		break;
 	case IN:
 		came_back(t, e->time_ns, each, arg);

@@ -1,7 +1,8 @@
 #pragma once
 /*
  * Pairs a thread's leaving of the CPU with its coming back, which may be on another one: how long it was
- * away, and whether it had to go or had nothing to do.  Records of several CPUs come one CPU after the
+ * away, whether it had to go or had nothing to do, and where wake-ups are told, from when on it could have
+ * run again.  Records of several CPUs come one CPU after the
  * other, so they are kept until all of an instant must have come, and are then told in order.
  *
  * Pure; not thread safe.
@@ -13,11 +14,12 @@
 #include "base/error.h"
 
 enum gd_switch_state {
-	GD_SWITCH_BLOCKED,   /* it waited for something (and then, maybe, for a CPU) */
+	GD_SWITCH_BLOCKED,   /* it waited for something (and for a CPU, when no wake-up was told) */
 	GD_SWITCH_PREEMPTED, /* it could have run on: it waited for a CPU */
+	GD_SWITCH_RUNNABLE,  /* it was blocked and has been woken: it waited for a CPU */
 	GD_SWITCH_STATES,
 };
-const char *gd_switch_state_name(uint32_t state); /* "blocked", "preempted" */
+const char *gd_switch_state_name(uint32_t state); /* "blocked", "preempted", "runnable" */
 
 /* Records kept at most, and threads known. */
 #define GD_SWITCHES_MAX (1u << 18)
@@ -35,7 +37,13 @@ void gd_samples_switches_sampled(struct gd_samples_switches *switches, uint32_t 
 void gd_samples_switches_switched(struct gd_samples_switches *switches, uint32_t tid,
                                   int64_t time_ns, bool out, bool preempted);
 
-/* A thread was away for `ns` from `since_ns` on, `weight` times. */
+/* The thread may run from here on; it does so when it comes in. */
+void gd_samples_switches_woken(struct gd_samples_switches *switches, uint32_t tid, int64_t time_ns);
+
+/*
+ * A thread was away for `ns` from `since_ns` on, `weight` times.  Being blocked and then runnable is one
+ * absence, told in two parts.
+ */
 typedef void gd_samples_switches_fn(void *arg, uint32_t tid, uint32_t stack,
                                     enum gd_switch_state state, uint64_t weight, int64_t since_ns,
                                     int64_t ns);

@@ -106,6 +106,12 @@ static void take_record_of_switches(struct taking *s, const struct gd_perf_recor
 		s->t->switch_records++;
 		s->records_in_it++;
 	}
+	if (record->kind == GD_PERF_WAKEUP) {
+		/* The fields are the waker's, who may be anybody. */
+		s->t->wakeups++;
+		s->records_in_it++;
+		gd_samples_switches_woken(s->switches, record->woken, record->time_ns);
+	}
 	if (!ours || (s->t->exec_ns != 0 && record->time_ns >= s->t->exec_ns))
 		return;
 	if (record->kind == GD_PERF_SAMPLE)
@@ -142,6 +148,7 @@ static void take_record(void *arg, const struct gd_perf_record *record, bool of_
 		t->throttled++;
 		break;
 	case GD_PERF_SWITCH:
+	case GD_PERF_WAKEUP:
 	case GD_PERF_OTHER:
 		break;
 	}
@@ -156,7 +163,9 @@ static void was_away(void *arg, uint32_t tid, uint32_t stack, enum gd_switch_sta
 	(void)tid;
 	if (stack == 0)
 		return;
-	gd_samples_profile_count(s->t->away, stack, state, weight, (int64_t)weight * ns);
+	/* One switch, of which two states may tell. */
+	gd_samples_profile_count(s->t->away, stack, state, state == GD_SWITCH_RUNNABLE ? 0 : weight,
+	                         (int64_t)weight * ns);
 	gd_samples_timeline_away(s->t->timeline, since_ns, stack, state, weight, ns);
 }
 
@@ -217,6 +226,17 @@ static int until_next_look(const struct taking *s)
 	                                                           : LOOK_MS;
 }
 
+/* The kernel tells of losses with the next record; of the last ones there is none. */
+static void count_lost(struct gd_samples_taken *t)
+{
+	uint64_t lost = gd_perf_sampler_lost(t->sampler, false);
+	uint64_t switches_lost = gd_perf_sampler_lost(t->sampler, true);
+	if (lost > t->lost)
+		t->lost = lost;
+	if (switches_lost > t->switches_lost)
+		t->switches_lost = switches_lost;
+}
+
 static void run(struct taking *s)
 {
 	struct gd_samples_taken *t = s->t;
@@ -234,6 +254,7 @@ static void run(struct taking *s)
 	gd_perf_sampler_stop(t->sampler);
 	t->ended = gd_clock_now();
 	drain(s);
+	count_lost(t);
 	if (s->switches != NULL)
 		gd_samples_switches_end(s->switches,
 		                        t->given_up_ns != 0 ? t->given_up_ns
@@ -256,6 +277,7 @@ int gd_samples_take(struct gd_collect *c, struct gd_samples_taken *ret, struct g
 		.frequency_hz = c->window.frequency_hz,
 		.stack_bytes = GD_SAMPLES_STACK_BYTES,
 		.switch_stack_bytes = GD_SAMPLES_SWITCH_STACK_BYTES,
+		.syscalls = c->window.syscalls,
 	};
 	*ret = (struct gd_samples_taken){ .samples = 0 };
 	GD_FREE struct taking *s = calloc(1, sizeof(*s));

@@ -37,6 +37,7 @@ struct gd_samples_taken {
 	uint64_t switches;       /* unwound */
 	uint64_t switches_lost;  /* records that did not fit, samples and others alike */
 	uint64_t switch_records; /* of everybody */
+	uint64_t wakeups;        /* of its threads */
 	uint64_t every;          /* taken in the end: 1 all, 0 none any more */
 	int64_t given_up_ns;     /* when there were too many; 0: there were not */
 };

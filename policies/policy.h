@@ -140,6 +140,7 @@ struct gd_core_policy { /* how cores are made, whatever the rule */
 struct gd_samples_policy { /* how profile standard samples the CPUs */
 	uint64_t duration_ns;  /* duration: default 10 s */
 	uint64_t frequency_hz; /* frequency: default 99 */
+	bool syscalls;         /* syscalls: default no; slows every call on the host meanwhile */
 };
 
 struct gd_retention { /* of archives that were uploaded, or have nowhere to go */

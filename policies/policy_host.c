@@ -260,6 +260,7 @@ static void read_samples(struct gd_policy_reader *reader, const struct gd_node *
 	static const struct gd_policy_key keys[] = {
 		{ "duration", read_window, offsetof(struct gd_samples_policy, duration_ns) },
 		{ "frequency", read_frequency, offsetof(struct gd_samples_policy, frequency_hz) },
+		{ "syscalls", gd_policy_read_bool, offsetof(struct gd_samples_policy, syscalls) },
 		{ NULL, NULL, 0 },
 	};
 	(void)gd_policy_reader_map(reader, node, "samples", keys, field);

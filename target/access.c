@@ -21,7 +21,7 @@ struct direct {
 	int proc_fd, pid_fd; /* borrowed */
 	pid_t pid;
 	uint32_t uid;
-	int filter_fd; /* -1, or what lets only the target's samples through */
+	struct gd_perf_programs programs;
 };
 
 int gd_access_explain(pid_t pid, uint32_t uid, const char *name, int code, struct gd_error *err)
@@ -229,14 +229,13 @@ static int open_sampler(struct gd_access *access, const struct gd_perf_wanted *w
 	/* A pid that is another's by now would have its samples. */
 	if (gd_identity_ended(d->pid_fd))
 		return gd_fail(err, -ESRCH, "the target has exited");
-	return gd_perf_open(wanted, d->pid, &d->filter_fd, ret, ret_fd, err);
+	return gd_perf_open(wanted, d->pid, &d->programs, ret, ret_fd, err);
 }
 
 static void close_direct(struct gd_access *access)
 {
 	struct direct *d = (struct direct *)access;
-	if (d->filter_fd >= 0)
-		(void)close(d->filter_fd);
+	gd_perf_programs_close(&d->programs);
 	free(d);
 }
 
@@ -258,7 +257,7 @@ int gd_access_direct(int proc_fd, int pid_fd, pid_t pid, uint32_t uid, struct gd
 	if (d == NULL)
 		return gd_fail_errno(err, -ENOMEM, "pid %d", pid);
 	*d = (struct direct){ .access.ops = &direct_ops, .proc_fd = proc_fd, .pid_fd = pid_fd,
-		              .pid = pid, .uid = uid, .filter_fd = -1 };
+		              .pid = pid, .uid = uid, .programs = GD_PERF_PROGRAMS_INIT };
 	*ret = (struct gd_access *)d;
 	return 0;
 }

@@ -1,17 +1,12 @@
 #include "target/perf_event.h"
 
 #include <errno.h>
-#include <linux/bpf.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-
-#define INIT_PID_NAMESPACE 0xEFFFFFFCu /* PROC_PID_INIT_INO; fixed since 3.8 */
 
 const char *gd_perf_way_name(uint32_t way)
 {
@@ -30,6 +25,10 @@ const char *gd_perf_event_name(uint32_t event)
 		[GD_PERF_CYCLES] = "cycles",
 		[GD_PERF_CPU_CLOCK] = "cpu-clock",
 		[GD_PERF_SWITCHES] = "context-switches",
+		[GD_PERF_WAKEUPS] = "wake-ups",
+		[GD_PERF_WAKEUPS_ON] = "the tracepoint of wake-ups",
+		[GD_PERF_SYSCALLS] = "system calls",
+		[GD_PERF_SYSCALLS_ON] = "the tracepoint of system calls",
 	};
 	return event < GD_PERF_EVENTS ? names[event] : "?";
 }
@@ -37,7 +36,11 @@ const char *gd_perf_event_name(uint32_t event)
 bool gd_perf_wanted_is_sound(const struct gd_perf_wanted *w)
 {
 	bool threads = w->way == GD_PERF_INHERITED;
-	bool timed = w->event != GD_PERF_SWITCHES;
+	bool timed = w->event < GD_PERF_SWITCHES;
+	if (w->event > GD_PERF_SWITCHES &&
+	    (w->way != GD_PERF_FILTERED || w->stack_bytes != 0 ||
+	     (w->event != GD_PERF_WAKEUPS && w->cpu != 0)))
+		return false;
 	return w->way < GD_PERF_WAYS && w->event < GD_PERF_EVENTS && w->cpu < GD_PERF_CPUS_MAX &&
 	       (threads ? w->tid > 0 : w->tid == 0) &&
 	       (timed ? w->frequency_hz > 0 && w->frequency_hz <= GD_PERF_FREQUENCY_MAX
@@ -46,50 +49,12 @@ bool gd_perf_wanted_is_sound(const struct gd_perf_wanted *w)
 	       (w->stack_bytes == 0 || w->way != GD_PERF_EVERYBODY);
 }
 
-/* ---- the filter ------------------------------------------------------------------------------ */
-
-/* Is `bpf_get_current_pid_tgid` speaking of the same numbers as we do? */
-static bool in_first_pid_namespace(void)
+static int set_filter(int fd, pid_t tgid, struct gd_perf_programs *programs, struct gd_error *err)
 {
-	struct stat st;
-	return stat("/proc/self/ns/pid", &st) == 0 && st.st_ino == INIT_PID_NAMESPACE;
-}
-
-/* Lets a record through (returns 1) when it is the process's. */
-static int load_filter(pid_t tgid, struct gd_error *err)
-{
-	const struct bpf_insn program[] = {
-		{ .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_get_current_pid_tgid },
-		{ .code = BPF_ALU64 | BPF_RSH | BPF_K, .dst_reg = BPF_REG_0, .imm = 32 },
-		{ .code = BPF_JMP | BPF_JEQ | BPF_K, .dst_reg = BPF_REG_0, .off = 2, .imm = tgid },
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0 },
-		{ .code = BPF_JMP | BPF_EXIT },
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 1 },
-		{ .code = BPF_JMP | BPF_EXIT },
-	};
-	union bpf_attr attr;
-	/* Not all of it has names here. */
-	memset(&attr, 0, sizeof(attr));
-	attr.prog_type = BPF_PROG_TYPE_PERF_EVENT;
-	attr.insn_cnt = sizeof(program) / sizeof(program[0]);
-	attr.insns = (uint64_t)(uintptr_t)program;
-	attr.license = (uint64_t)(uintptr_t)"GPL";
-	if (!in_first_pid_namespace())
-		return gd_fail(err, -ENOTSUP, "BPF knows processes by the numbers of the first pid "
-		               "namespace, and this is another");
-	long fd = syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
-	return fd < 0 ? gd_fail_errno(err, -errno, "a BPF filter (CAP_BPF, CAP_PERFMON)") : (int)fd;
-}
-
-static int set_filter(int fd, pid_t tgid, int *filter_fd, struct gd_error *err)
-{
-	if (*filter_fd < 0) {
-		int loaded = load_filter(tgid, err);
-		if (loaded < 0)
-			return loaded;
-		*filter_fd = loaded;
-	}
-	if (ioctl(fd, PERF_EVENT_IOC_SET_BPF, *filter_fd) < 0)
+	int filter_fd = gd_perf_programs_filter(programs, tgid, err);
+	if (filter_fd < 0)
+		return filter_fd;
+	if (ioctl(fd, PERF_EVENT_IOC_SET_BPF, filter_fd) < 0)
 		return gd_fail_errno(err, -errno, "a BPF filter on a perf event");
 	return 0;
 }
@@ -108,8 +73,16 @@ static void choose(struct perf_event_attr *attr, enum gd_perf_event event, uint3
 		attr->sample_period = 1;
 		attr->context_switch = 1;
 		return;
+	case GD_PERF_WAKEUPS:
+		attr->config = PERF_COUNT_SW_BPF_OUTPUT;
+		attr->sample_period = 1;
+		attr->sample_type = GD_PERF_WAKEUP_TYPE;
+		return;
 	case GD_PERF_BEST:
 	case GD_PERF_CPU_CLOCK:
+	case GD_PERF_WAKEUPS_ON: /* these three are no events */
+	case GD_PERF_SYSCALLS:
+	case GD_PERF_SYSCALLS_ON:
 	case GD_PERF_EVENTS:
 		attr->config = PERF_COUNT_SW_CPU_CLOCK;
 		break;
@@ -125,6 +98,11 @@ static int open_event(struct perf_event_attr *attr, const struct gd_perf_wanted 
 {
 	pid_t pid = w->way == GD_PERF_INHERITED ? w->tid : -1;
 	long fd = syscall(SYS_perf_event_open, attr, pid, (int)w->cpu, -1, PERF_FLAG_FD_CLOEXEC);
+	if (fd < 0 && errno == EINVAL && attr->read_format != 0) {
+		/* Before 6.0: what is lost last is known to nobody. */
+		attr->read_format = 0;
+		fd = syscall(SYS_perf_event_open, attr, pid, (int)w->cpu, -1, PERF_FLAG_FD_CLOEXEC);
+	}
 	if (fd < 0 && errno == EINVAL && attr->inherit_thread != 0) {
 		/* Before 5.13: children are sampled as well, the reader drops them. */
 		attr->inherit_thread = 0;
@@ -148,8 +126,7 @@ static int explain(int code, const struct gd_perf_wanted *w, struct gd_error *er
 	                     gd_perf_event_name(w->event), w->cpu);
 }
 
-int gd_perf_open(const struct gd_perf_wanted *w, pid_t tgid, int *filter_fd,
-                 struct gd_perf_opened *ret, int *ret_fd, struct gd_error *err)
+static int open_one(const struct gd_perf_wanted *w, struct gd_perf_opened *ret, struct gd_error *err)
 {
 	struct perf_event_attr attr = {
 		.size = sizeof(attr),
@@ -157,6 +134,7 @@ int gd_perf_open(const struct gd_perf_wanted *w, pid_t tgid, int *filter_fd,
 		.sample_type = GD_PERF_SAMPLE_TYPE | (w->stack_bytes > 0 ? GD_PERF_SAMPLE_STACK : 0),
 		.sample_regs_user = w->stack_bytes > 0 ? GD_PERF_REGS : 0,
 		.sample_stack_user = w->stack_bytes,
+		.read_format = PERF_FORMAT_LOST,
 		.sample_id_all = 1,
 		.use_clockid = 1,
 		.clockid = CLOCK_MONOTONIC,
@@ -183,13 +161,46 @@ int gd_perf_open(const struct gd_perf_wanted *w, pid_t tgid, int *filter_fd,
 	}
 	if (r < 0)
 		return explain(r, w, err);
-	GD_CLOSE int fd = r;
-	if (w->way == GD_PERF_FILTERED) {
-		r = set_filter(fd, tgid, filter_fd, err);
-		if (r < 0)
-			return r;
-	}
 	*ret = (struct gd_perf_opened){ .event = event, .kernel = tried.exclude_kernel == 0 };
+	return r;
+}
+
+static int open_and_attach(const struct gd_perf_wanted *w, pid_t tgid,
+                           struct gd_perf_programs *programs, struct gd_perf_opened *ret,
+                           int *ret_fd, struct gd_error *err)
+{
+	struct gd_perf_opened opened;
+	GD_CLOSE int fd = open_one(w, &opened, err);
+	if (fd < 0)
+		return fd;
+	int r = 0;
+	if (w->event == GD_PERF_WAKEUPS)
+		r = gd_perf_programs_wakeups(programs, w->cpu, fd, err);
+	else if (w->way == GD_PERF_FILTERED)
+		r = set_filter(fd, tgid, programs, err);
+	if (r == 0 && ioctl(fd, PERF_EVENT_IOC_ID, &opened.id) < 0)
+		r = gd_fail_errno(err, -errno, "which perf event is this?");
+	if (r < 0)
+		return r;
+	*ret = opened;
 	*ret_fd = gd_steal_fd(&fd);
 	return 0;
+}
+
+int gd_perf_open(const struct gd_perf_wanted *w, pid_t tgid, struct gd_perf_programs *programs,
+                 struct gd_perf_opened *ret, int *ret_fd, struct gd_error *err)
+{
+	const struct gd_perf_opened no_event = { .event = w->event };
+	int r;
+	if (w->event == GD_PERF_WAKEUPS_ON)
+		r = gd_perf_programs_wakeups_on(programs, tgid, ret_fd, err);
+	else if (w->event == GD_PERF_SYSCALLS)
+		r = gd_perf_programs_syscalls(programs, ret_fd, err);
+	else if (w->event == GD_PERF_SYSCALLS_ON)
+		r = gd_perf_programs_syscalls_on(programs, tgid, ret_fd, err);
+	else
+		return open_and_attach(w, tgid, programs, ret, ret_fd, err);
+	if (r == 0)
+		*ret = no_event;
+	return r;
 }

@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "target/perf_program.h"
 
 /* How a process with all its threads, also those that come, is attached to. */
 enum gd_perf_way {
@@ -33,6 +34,11 @@ enum gd_perf_event {
 	GD_PERF_CYCLES,
 	GD_PERF_CPU_CLOCK,
 	GD_PERF_SWITCHES,  /* a sample at each context switch away from the target, records of all */
+	/* Only FILTERED, and no events but the first; see target/perf_program.h. */
+	GD_PERF_WAKEUPS,    /* a sample of each thread of the target's that is woken ... */
+	GD_PERF_WAKEUPS_ON, /* ... on any CPU while this is open: the last of them to be asked for */
+	GD_PERF_SYSCALLS,      /* counts of system calls, to be mapped ... */
+	GD_PERF_SYSCALLS_ON,   /* ... which count while this is open */
 	GD_PERF_EVENTS,
 };
 const char *gd_perf_event_name(uint32_t event); /* "cycles", "cpu-clock", "context-switches" */
@@ -43,9 +49,9 @@ const char *gd_perf_event_name(uint32_t event); /* "cycles", "cpu-clock", "conte
 
 struct gd_perf_wanted {
 	uint32_t way, event;
-	uint32_t cpu;
+	uint32_t cpu;          /* 0 of what is no event */
 	int32_t tid;           /* INHERITED: which thread; else 0 */
-	uint32_t frequency_hz; /* not of SWITCHES */
+	uint32_t frequency_hz; /* only of CYCLES and CPU_CLOCK */
 	uint32_t stack_bytes;  /* 0: neither registers nor stack; a multiple of 8 */
 };
 
@@ -55,6 +61,7 @@ bool gd_perf_wanted_is_sound(const struct gd_perf_wanted *wanted);
 struct gd_perf_opened {
 	uint32_t event;  /* which one it is */
 	uint32_t kernel; /* 0: nothing of the kernel's was allowed */
+	uint64_t id;     /* what its records say they are of; 0: it is no event */
 };
 
 /*
@@ -64,6 +71,10 @@ struct gd_perf_opened {
 #define GD_PERF_SAMPLE_TYPE                                                                        \
 	(PERF_SAMPLE_IDENTIFIER | PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME |            \
 	 PERF_SAMPLE_CPU | PERF_SAMPLE_CALLCHAIN)
+/* Of a wake-up, whose raw data is the tid (u32) of who was woken; the other fields are the waker's. */
+#define GD_PERF_WAKEUP_TYPE                                                                        \
+	(PERF_SAMPLE_IDENTIFIER | PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME |            \
+	 PERF_SAMPLE_CPU | PERF_SAMPLE_RAW)
 #define GD_PERF_SAMPLE_STACK (PERF_SAMPLE_REGS_USER | PERF_SAMPLE_STACK_USER)
 
 /* Which registers, in the order of their numbers (asm/perf_regs.h): all general ones, sp and pc. */
@@ -80,9 +91,9 @@ enum { GD_PERF_N_REGS = 33 };
 #endif
 
 /*
- * Opens it for process `tgid`, as our pid namespace knows it.  *filter_fd: -1 or what an earlier call
- * left there; the caller closes it.  -EACCES, -EPERM say what would have to be allowed; -ENOTSUP: this
- * way does not exist here; -ESRCH: the thread is gone.
+ * Opens it for process `tgid`, as our pid namespace knows it.  *programs is what earlier calls for that
+ * process left there (GD_PERF_PROGRAMS_INIT at first), and stays the caller's.  -EACCES, -EPERM say what would
+ * have to be allowed; -ENOTSUP: this way does not exist here; -ESRCH: the thread is gone.
  */
-int gd_perf_open(const struct gd_perf_wanted *wanted, pid_t tgid, int *filter_fd,
+int gd_perf_open(const struct gd_perf_wanted *wanted, pid_t tgid, struct gd_perf_programs *programs,
                  struct gd_perf_opened *ret, int *ret_fd, struct gd_error *err);

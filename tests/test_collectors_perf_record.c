@@ -9,7 +9,7 @@
 
 #include "tests/test.h"
 
-enum { STACK = 64 };
+enum { STACK = 64, WAKEUPS = 78 };
 
 struct made {
 	uint8_t bytes[4096];
@@ -51,7 +51,8 @@ static int parse(struct made *m, uint32_t stack_bytes, struct gd_perf_record *re
 	assert_non_null(exact);
 	memcpy(exact, m->bytes, m->n);
 	struct gd_error err = { 0 };
-	int r = gd_perf_record_parse(exact, m->n, stack_bytes, ret, &err);
+	const struct gd_perf_layout layout = { .stack_bytes = stack_bytes, .wakeups_id = WAKEUPS };
+	int r = gd_perf_record_parse(exact, m->n, &layout, ret, &err);
 	assert_int_equal(r, err.code);
 	if (r < 0) {
 		free(exact);
@@ -84,6 +85,21 @@ static void put_sample(struct made *m, uint16_t misc, uint64_t claimed_chain)
 	put_u32(m, 0);
 	put_u64(m, claimed_chain);
 	put(m, chain, sizeof(chain));
+}
+
+/* A fifth field in the place of a chain: raw data. */
+static void put_wakeup(struct made *m, uint64_t id, uint32_t size, uint32_t tid)
+{
+	begin(m, PERF_RECORD_SAMPLE, PERF_RECORD_MISC_KERNEL);
+	put_u64(m, id);
+	put_u64(m, 0xffffffff81000010);
+	put_u32(m, 100);
+	put_u32(m, 101);
+	put_u64(m, 5000);
+	put_u32(m, 3);
+	put_u32(m, 0);
+	put_u32(m, size);
+	put_u32(m, tid);
 }
 
 static void put_user(struct made *m, uint64_t abi, uint64_t size, uint64_t good)
@@ -245,6 +261,35 @@ static void switches_say_which_way(void **state)
 	assert_false(r.out || r.preempted);
 }
 
+static void a_wakeup_is_of_who_is_woken(void **state)
+{
+	(void)state;
+	struct made m;
+	struct gd_perf_record r;
+	put_wakeup(&m, WAKEUPS, 4, 222);
+	assert_int_equal(parse(&m, 1024, &r), 0);
+	assert_int_equal(r.kind, GD_PERF_WAKEUP);
+	assert_int_equal(r.woken, 222);
+	assert_int_equal(r.tid, 101); /* the waker's */
+	assert_int_equal(r.time_ns, 5000);
+	assert_int_equal(r.id, WAKEUPS);
+	/* The kernel may pad more than is needed; less than a tid is none, and nobody has the number 0. */
+	put_wakeup(&m, WAKEUPS, 12, 222);
+	put_u64(&m, 0);
+	assert_int_equal(parse(&m, 1024, &r), 0);
+	assert_int_equal(r.woken, 222);
+	put_wakeup(&m, WAKEUPS, 3, 222);
+	assert_int_equal(parse(&m, 1024, &r), -EBADMSG);
+	put_wakeup(&m, WAKEUPS, 4, 0);
+	assert_int_equal(parse(&m, 1024, &r), -EBADMSG);
+	put_wakeup(&m, WAKEUPS, 4, 222);
+	for (m.n--; m.n > 0; m.n--)
+		assert_int_equal(parse(&m, 1024, &r), -EBADMSG);
+	/* Of another event these are the length of a chain that is not there. */
+	put_wakeup(&m, 77, 4, 222);
+	assert_int_equal(parse(&m, 0, &r), -EBADMSG);
+}
+
 static void what_is_not_known_is_passed_over(void **state)
 {
 	(void)state;
@@ -268,6 +313,7 @@ int main(void)
 		test_case(lost_records_are_counted_by_the_kernel),
 		test_case(an_exec_is_told_from_a_new_name),
 		test_case(switches_say_which_way),
+		test_case(a_wakeup_is_of_who_is_woken),
 		test_case(what_is_not_known_is_passed_over),
 	};
 	return test_run(tests);

@@ -5,7 +5,10 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -14,10 +17,13 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "collectors/samples_switches.h"
 #include "tests/test.h"
 
 struct shared {
 	volatile pid_t first, second, child; /* threads; a process forked by it */
+	volatile pid_t tids[3];
+	volatile int done[2];
 	volatile int go;
 };
 
@@ -217,6 +223,40 @@ static void a_ring_that_overflows_says_so(void **state)
 	assert_true(seen.lost > 20);
 }
 
+/* What was lost last is told by no record: nothing comes after it. */
+static void what_was_lost_last_is_counted_as_well(void **state)
+{
+	(void)state;
+	struct gd_error err = { 0 };
+	const struct gd_perf_sampler_options options = { .frequency_hz = 999, .stack_bytes = 8192,
+		                                         .ring_bytes = 32 << 10 };
+	pid_t pid = start_child();
+	GD_TARGET struct gd_target *target = NULL;
+	GD_PERF_SAMPLER struct gd_perf_sampler *s = NULL;
+	assert_ok(gd_target_open(pid, &target, &err), &err);
+	int r = gd_perf_sampler_open(target, &options, &s, &err);
+	if (r == -EACCES || r == -EPERM) {
+		end_child(pid);
+		test_skip("perf events are not to be had here: %s", err.msg);
+	}
+	assert_ok(r, &err);
+	memset(&seen, 0, sizeof(seen));
+	seen.pid = pid;
+	gd_perf_sampler_start(s);
+	usleep(500000);
+	gd_perf_sampler_stop(s);
+	(void)gd_perf_sampler_drain(s, see, &seen);
+	uint64_t lost = gd_perf_sampler_lost(s, false);
+	end_child(pid);
+	print_message("# %lu came, %lu were lost, %lu of them told by records\n",
+	              (unsigned long)seen.ours, (unsigned long)lost, (unsigned long)seen.lost);
+	/* What was pending in the ring came, and of the rest no record could tell. */
+	assert_true(seen.ours > 0);
+	assert_int_equal(gd_perf_sampler_lost(s, true), 0);
+	assert_true(lost > 20 || lost == 0); /* 0: before 6.0 */
+	assert_true(lost == 0 || seen.lost <= lost);
+}
+
 static void a_target_that_has_ended_is_gone(void **state)
 {
 	(void)state;
@@ -248,6 +288,363 @@ static void nonsense_is_not_opened(void **state)
 	w[7].way = GD_PERF_EVERYBODY; /* other people's stacks */
 	for (size_t i = 0; i < sizeof(w) / sizeof(w[0]); i++)
 		assert_false(gd_perf_wanted_is_sound(&w[i]));
+	/* What BPF tells is one process's alone, and has neither stacks nor a rate. */
+	for (uint32_t event = GD_PERF_WAKEUPS; event < GD_PERF_EVENTS; event++) {
+		static const struct gd_perf_wanted told = { .way = GD_PERF_FILTERED };
+		struct gd_perf_wanted t[] = { told, told, told, told, told, told };
+		for (size_t i = 0; i < 6; i++)
+			t[i].event = event;
+		assert_true(gd_perf_wanted_is_sound(&t[0]));
+		t[1].way = GD_PERF_EVERYBODY;
+		t[2].stack_bytes = 8;
+		t[3].frequency_hz = 99;
+		t[4].way = GD_PERF_INHERITED;
+		t[4].tid = 7;
+		t[5].cpu = event == GD_PERF_WAKEUPS ? GD_PERF_CPUS_MAX : 1;
+		for (size_t i = 1; i < 6; i++)
+			assert_false(gd_perf_wanted_is_sound(&t[i]));
+	}
+}
+
+/* A skip leaves without coming back: guards do not see it. */
+static void let_go(pid_t pid, struct gd_perf_sampler **s, struct gd_target **target)
+{
+	end_child(pid);
+	gd_perf_sampler_close(*s);
+	gd_target_close(*target);
+	*s = NULL;
+	*target = NULL;
+}
+
+/* ---- wake-ups -------------------------------------------------------------------------------- */
+
+enum { SLEEPERS = 3, PINNED_TO = 0 };
+
+/* Threads which sleep, work and sleep again, and one that only works, all on one CPU. */
+static void *sleep_and_work(void *arg)
+{
+	shared->tids[(uintptr_t)arg] = (pid_t)syscall(SYS_gettid);
+	for (;;) {
+		usleep(2000);
+		for (volatile int i = 0; i < 300000; i++)
+			;
+	}
+	return NULL;
+}
+
+static void run_sleepers(void)
+{
+	cpu_set_t one;
+	pthread_t thread;
+	CPU_ZERO(&one);
+	CPU_SET(PINNED_TO, &one);
+	if (sched_setaffinity(0, sizeof(one), &one) < 0)
+		_exit(2);
+	for (uintptr_t i = 0; i < SLEEPERS; i++)
+		if (pthread_create(&thread, NULL, sleep_and_work, (void *)i) != 0)
+			_exit(1);
+	shared->first = (pid_t)syscall(SYS_gettid);
+	spin();
+}
+
+/* How long a thread has waited on a run queue in all, as the scheduler counts it. */
+static int64_t run_delay_ns(pid_t pid, pid_t tid)
+{
+	char path[64];
+	unsigned long long ran = 0, waited = 0;
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/schedstat", pid, tid);
+	FILE *file = fopen(path, "re");
+	if (file == NULL)
+		return -1;
+	int n = fscanf(file, "%llu %llu", &ran, &waited);
+	(void)fclose(file);
+	return n == 2 ? (int64_t)waited : -1;
+}
+
+struct away {
+	struct gd_samples_switches *switches;
+	pid_t pid;
+	uint64_t wakeups, of_others, lost;
+	int64_t ns[GD_SWITCH_STATES];
+};
+
+static void pair(void *arg, const struct gd_perf_record *r, bool of_switches)
+{
+	struct away *away = arg;
+	if (!of_switches)
+		return;
+	away->lost += r->kind == GD_PERF_LOST ? r->lost : 0;
+	if (r->kind == GD_PERF_WAKEUP) {
+		bool ours = false;
+		for (int i = 0; i < SLEEPERS; i++)
+			ours = ours || shared->tids[i] == (pid_t)r->woken;
+		away->wakeups++;
+		away->of_others += !ours;
+		gd_samples_switches_woken(away->switches, r->woken, r->time_ns);
+	}
+	if (r->pid != (uint32_t)away->pid || r->tid == (uint32_t)shared->first)
+		return;
+	if (r->kind == GD_PERF_SAMPLE)
+		gd_samples_switches_sampled(away->switches, r->tid, r->time_ns, 1, 1);
+	else if (r->kind == GD_PERF_SWITCH)
+		gd_samples_switches_switched(away->switches, r->tid, r->time_ns, r->out, r->preempted);
+}
+
+static void add_up(void *arg, uint32_t tid, uint32_t stack, enum gd_switch_state state,
+                   uint64_t weight, int64_t since_ns, int64_t ns)
+{
+	struct away *away = arg;
+	(void)tid;
+	(void)stack;
+	(void)weight;
+	(void)since_ns;
+	away->ns[state] += ns;
+}
+
+static int64_t all_run_delays(pid_t pid)
+{
+	int64_t sum = 0;
+	for (int i = 0; i < SLEEPERS; i++) {
+		int64_t ns = run_delay_ns(pid, shared->tids[i]);
+		if (ns < 0)
+			return -1;
+		sum += ns;
+	}
+	return sum;
+}
+
+static pid_t start_sleepers(void)
+{
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(shared != MAP_FAILED);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		run_sleepers();
+	}
+	while (shared->first == 0 || shared->tids[0] == 0 || shared->tids[1] == 0 || shared->tids[2] == 0)
+		usleep(1000);
+	return pid;
+}
+
+static void take_switches(struct gd_perf_sampler *s, struct away *away, int64_t for_ns)
+{
+	int64_t started = gd_clock_monotonic_ns();
+	while (gd_clock_monotonic_ns() - started < for_ns) {
+		gd_perf_sampler_wait(s, 50);
+		assert_int_equal(gd_perf_sampler_drain(s, pair, away), 0);
+	}
+}
+
+/*
+ * Waiting for a CPU, preempted or woken, is what the scheduler itself counts as run_delay.  The windows
+ * differ by the reading of the files, and by what a thread waits for at its edges.
+ */
+static void waiting_for_a_cpu_is_what_the_scheduler_counts(void **state)
+{
+	(void)state;
+	struct gd_error err = { 0 };
+	const struct gd_perf_sampler_options options = { .frequency_hz = 99, .stack_bytes = 1024,
+		                                         .switch_stack_bytes = 1024 };
+	pid_t pid = start_sleepers();
+	struct away away = { .pid = pid };
+	GD_TARGET struct gd_target *target = NULL;
+	GD_PERF_SAMPLER struct gd_perf_sampler *s = NULL;
+	assert_ok(gd_target_open(pid, &target, &err), &err);
+	int r = gd_perf_sampler_open(target, &options, &s, &err);
+	struct gd_perf_sampler_about about = { .way = 0 };
+	if (r == 0)
+		about = *gd_perf_sampler_about(s);
+	int64_t before = all_run_delays(pid);
+	if (r < 0 || about.no_wakeups.code != 0 || about.no_switches.code != 0 || before < 0) {
+		let_go(pid, &s, &target);
+		test_skip("not to be had here: %s%s%s", err.msg, about.no_wakeups.msg,
+		          before < 0 ? "schedstat" : "");
+	}
+	assert_ok(gd_samples_switches_create(&away.switches, &err), &err);
+	before = all_run_delays(pid);
+	gd_perf_sampler_start(s);
+	take_switches(s, &away, INT64_C(2000000000));
+	gd_perf_sampler_stop(s);
+	int64_t counted = all_run_delays(pid) - before;
+	int64_t ended = gd_clock_monotonic_ns();
+	(void)gd_perf_sampler_drain(s, pair, &away);
+	gd_samples_switches_end(away.switches, ended, add_up, &away);
+	gd_samples_switches_destroy(away.switches);
+	let_go(pid, &s, &target);
+	int64_t waited = away.ns[GD_SWITCH_PREEMPTED] + away.ns[GD_SWITCH_RUNNABLE];
+	print_message("# blocked %.1f ms, preempted %.1f ms, runnable %.1f ms; the scheduler says "
+	              "%.1f ms; %lu wake-ups, %lu lost\n", (double)away.ns[GD_SWITCH_BLOCKED] / 1e6,
+	              (double)away.ns[GD_SWITCH_PREEMPTED] / 1e6,
+	              (double)away.ns[GD_SWITCH_RUNNABLE] / 1e6, (double)counted / 1e6,
+	              (unsigned long)away.wakeups, (unsigned long)away.lost);
+	assert_int_equal(away.of_others, 0);
+	if (away.lost > 20 || away.wakeups < 50)
+		test_skip("the machine is too busy: %lu records lost, %lu wake-ups",
+		          (unsigned long)away.lost, (unsigned long)away.wakeups);
+	assert_true(away.ns[GD_SWITCH_RUNNABLE] > 0);
+	assert_true(away.ns[GD_SWITCH_BLOCKED] > 0);
+	/* Who waits when it ends has not been counted yet by the scheduler, nor seen to leave before it began. */
+	int64_t slack = counted / 10 + INT64_C(100000000);
+	assert_true(waited > counted - slack && waited < counted + slack);
+}
+
+static void without_wakeups_it_is_said_why(void **state)
+{
+	(void)state;
+	struct gd_error err = { 0 };
+	const struct gd_perf_sampler_options options = { .frequency_hz = 99, .stack_bytes = 1024,
+		                                         .switch_stack_bytes = 1024,
+		                                         .wakeups_off = true };
+	pid_t pid = start_sleepers();
+	struct away away = { .pid = pid };
+	GD_TARGET struct gd_target *target = NULL;
+	GD_PERF_SAMPLER struct gd_perf_sampler *s = NULL;
+	assert_ok(gd_target_open(pid, &target, &err), &err);
+	int r = gd_perf_sampler_open(target, &options, &s, &err);
+	if (r < 0 || gd_perf_sampler_about(s)->no_switches.code != 0) {
+		let_go(pid, &s, &target);
+		test_skip("not to be had here: %s", err.msg);
+	}
+	assert_true(gd_perf_sampler_about(s)->no_wakeups.code < 0);
+	assert_contains(gd_perf_sampler_about(s)->no_wakeups.msg, "wake-ups");
+	assert_ok(gd_samples_switches_create(&away.switches, &err), &err);
+	gd_perf_sampler_start(s);
+	take_switches(s, &away, INT64_C(300000000));
+	gd_perf_sampler_stop(s);
+	(void)gd_perf_sampler_drain(s, pair, &away);
+	gd_samples_switches_end(away.switches, gd_clock_monotonic_ns(), add_up, &away);
+	gd_samples_switches_destroy(away.switches);
+	end_child(pid);
+	assert_int_equal(away.wakeups, 0);
+	assert_int_equal(away.ns[GD_SWITCH_RUNNABLE], 0);
+	assert_true(away.ns[GD_SWITCH_BLOCKED] > 0);
+}
+
+/* ---- system calls ---------------------------------------------------------------------------- */
+
+enum { NATIVE_CALLS = 1234, COMPAT_CALLS = 7, ODD_CALLS = 3 };
+
+/* getpid of 32-bit code, whose number here is writev; without the kernel's support it is a fault. */
+static void call_compat(void)
+{
+#if defined(__x86_64__)
+	long r = 20;
+	__asm__ volatile("int $0x80" : "+a"(r) : : "memory", "r8", "r9", "r10", "r11");
+#endif
+}
+
+static bool has_compat(void)
+{
+#if defined(__x86_64__)
+	int status = 0;
+	pid_t pid = fork();
+	if (pid == 0) {
+		call_compat();
+		_exit(0);
+	}
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status);
+#else
+	return false;
+#endif
+}
+
+static void run_caller(bool compat, volatile int *done)
+{
+	shared->first = getpid();
+	while (shared->go == 0)
+		;
+	for (int i = 0; i < NATIVE_CALLS; i++)
+		(void)syscall(SYS_getppid);
+	for (int i = 0; compat && i < COMPAT_CALLS; i++)
+		call_compat();
+	for (int i = 0; i < ODD_CALLS; i++)
+		(void)syscall(100000 + i);
+	*done = 1;
+	spin();
+}
+
+static pid_t start_caller(bool compat, int which)
+{
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		run_caller(compat, &shared->done[which]);
+	}
+	return pid;
+}
+
+/* The target's own, to the last one; another process makes as many meanwhile. */
+static void system_calls_are_counted_by_number(void **state)
+{
+	(void)state;
+	struct gd_error err = { 0 };
+	const struct gd_perf_sampler_options options = { .frequency_hz = 99, .stack_bytes = 1024,
+		                                         .syscalls = true };
+	bool compat = has_compat();
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(shared != MAP_FAILED);
+	pid_t pid = start_caller(compat, 0);
+	shared->child = start_caller(compat, 1);
+	while (shared->first == 0)
+		usleep(1000);
+	GD_TARGET struct gd_target *target = NULL;
+	GD_PERF_SAMPLER struct gd_perf_sampler *s = NULL;
+	assert_ok(gd_target_open(pid, &target, &err), &err);
+	int r = gd_perf_sampler_open(target, &options, &s, &err);
+	struct gd_error why = err;
+	if (r == 0)
+		why = gd_perf_sampler_about(s)->no_syscalls;
+	pid_t other = shared->child;
+	if (why.code != 0) {
+		let_go(pid, &s, &target);
+		(void)waitpid(other, NULL, 0);
+		test_skip("not to be had here: %s", why.msg);
+	}
+	usleep(50000); /* whoever came late spins by now */
+	gd_perf_sampler_start(s);
+	shared->go = 1;
+	usleep(500000);
+	gd_perf_sampler_stop(s);
+	uint64_t n[GD_PERF_SYSCALLS_STRIDE], all = 0;
+	memcpy(n, gd_perf_sampler_syscalls(s), sizeof(n));
+	for (size_t i = 0; i < GD_PERF_SYSCALLS_NUMBERS; i++)
+		all += n[i];
+	bool done = shared->done[0] && shared->done[1];
+	let_go(pid, &s, &target);
+	(void)waitpid(other, NULL, 0);
+	if (!done)
+		test_skip("the machine is too busy");
+	assert_int_equal(n[SYS_getppid], NATIVE_CALLS);
+	assert_int_equal(n[GD_PERF_SYSCALLS_OTHER], ODD_CALLS);
+	assert_int_equal(n[GD_PERF_SYSCALLS_COMPAT], compat ? COMPAT_CALLS : 0);
+	assert_int_equal(all, NATIVE_CALLS);
+	if (!compat)
+		print_message("# not covered: this kernel runs no 32-bit code\n");
+}
+
+static void without_being_asked_for_nothing_is_counted(void **state)
+{
+	(void)state;
+	struct gd_error err = { 0 };
+	const struct gd_perf_sampler_options options = { .frequency_hz = 99, .stack_bytes = 1024 };
+	pid_t pid = start_child();
+	GD_TARGET struct gd_target *target = NULL;
+	GD_PERF_SAMPLER struct gd_perf_sampler *s = NULL;
+	assert_ok(gd_target_open(pid, &target, &err), &err);
+	int r = gd_perf_sampler_open(target, &options, &s, &err);
+	if (r == -EACCES || r == -EPERM) {
+		let_go(pid, &s, &target);
+		test_skip("perf events are not to be had here: %s", err.msg);
+	}
+	end_child(pid);
+	assert_ok(r, &err);
+	gd_perf_sampler_start(s);
+	gd_perf_sampler_stop(s);
+	for (size_t i = 0; i < GD_PERF_SYSCALLS_STRIDE; i++)
+		assert_int_equal(gd_perf_sampler_syscalls(s)[i], 0);
 }
 
 int main(void)
@@ -257,8 +654,13 @@ int main(void)
 		test_case(events_are_inherited_by_new_threads),
 		test_case(without_a_filter_others_come_without_their_stacks),
 		test_case(a_ring_that_overflows_says_so),
+		test_case(what_was_lost_last_is_counted_as_well),
 		test_case(a_target_that_has_ended_is_gone),
 		test_case(nonsense_is_not_opened),
+		test_case(waiting_for_a_cpu_is_what_the_scheduler_counts),
+		test_case(without_wakeups_it_is_said_why),
+		test_case(system_calls_are_counted_by_number),
+		test_case(without_being_asked_for_nothing_is_counted),
 	};
 	return test_run(tests);
 }

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -259,6 +261,79 @@ static void callers_are_right_and_roots_are_reached(void **state)
 		test_skip("the machine is too busy for samples of any release");
 }
 
+/* ---- rings that overflow ---------------------------------------------------------------------- */
+
+/* The reader of records sleeps when it has begun: rings run full, in the middle and at the end. */
+static void be_late(void *arg)
+{
+	(void)arg;
+	usleep(1500000);
+}
+
+static pid_t start_spinner(void)
+{
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (volatile uint64_t n = 0;; n++)
+			;
+	}
+	return pid;
+}
+
+static void what_did_not_fit_is_said_and_counted(void **state)
+{
+	(void)state;
+	static struct kept kept;
+	struct gd_error err = { 0 };
+	const struct pprof_view view = { .without = NULL };
+	GD_BUF struct gd_buf lines = GD_BUF_INIT(256 << 20);
+	struct gd_collect c = { .sink = &kept.sink,
+		                .window = { .duration_ns = 1000 * MS, .frequency_hz = 1000,
+		                            .begun = be_late } };
+	pid_t pid = start_spinner();
+	kept_init(&kept);
+	assert_ok(gd_target_open(pid, &c.target, &err), &err);
+	struct gd_outcome outcome = gd_collector_samples.collect(&c);
+	struct rusage used = { .ru_utime = { 0 } };
+	(void)kill(pid, SIGKILL);
+	(void)wait4(pid, NULL, 0, &used);
+	gd_target_close(c.target);
+	if (outcome.grade == GD_GRADE_SKIPPED) {
+		kept_deinit(&kept);
+		test_skip("%s", outcome.why.msg);
+	}
+	const struct kept_artifact *cpu = kept_find(&kept, "cpu.pb.gz");
+	const struct kept_artifact *folded = kept_find(&kept, "cpu.folded");
+	const struct kept_artifact *facts = kept_find(&kept, "samples.json");
+	assert_true(cpu != NULL && folded != NULL && facts != NULL);
+	json_t *json = json_loadb(facts->bytes.data, facts->bytes.len, 0, NULL);
+	assert_non_null(json);
+	uint64_t lost = number(json, "lost"), taken = number(json, "samples");
+	json_decref(json);
+	pprof_lines(cpu->bytes.data, cpu->bytes.len, &view, &lines);
+	print_message("# %lu samples taken, %lu lost: %s\n", (unsigned long)taken,
+	              (unsigned long)lost, outcome.why.msg);
+	/* A ring of a mebibyte holds 126 of the samples, and in a second of CPU time there are 1,000. */
+	bool enough = lost > 0 || used.ru_utime.tv_sec > 0;
+	if (enough) {
+		assert_true(lost > 0);
+		assert_int_equal(outcome.grade, GD_GRADE_PARTIAL);
+		assert_int_equal(outcome.why.code, -ENOBUFS);
+		assert_int_equal(cpu->outcome.grade, GD_GRADE_PARTIAL);
+		assert_contains(gd_buf_str(&lines), "[lost]");
+		assert_contains(folded->bytes.data, "lost;[unknown];[lost] ");
+		const char *line = strstr(folded->bytes.data, ";[lost] ");
+		assert_true(line != NULL && strtoull(line + 8, NULL, 10) == lost);
+	}
+	kept_deinit(&kept);
+	if (!enough) {
+		gd_buf_deinit(&lines);
+		test_skip("the machine is too busy: %lu samples", (unsigned long)taken);
+	}
+}
+
 /* ---- against Go's own profiler ---------------------------------------------------------------- */
 
 /*
@@ -368,6 +443,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		test_case(callers_are_right_and_roots_are_reached),
+		test_case(what_did_not_fit_is_said_and_counted),
 		test_case(shares_are_those_of_go_s_own_profiler),
 	};
 	return test_run(tests);

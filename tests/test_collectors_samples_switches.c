@@ -126,6 +126,59 @@ static void what_was_not_seen_is_not_told(void **state)
 	gd_samples_switches_destroy(s);
 }
 
+/* Told on whichever CPU, and maybe twice. */
+static void who_was_woken_is_runnable_until_it_runs(void **state)
+{
+	(void)state;
+	struct gd_samples_switches *s = begin();
+	gd_samples_switches_woken(s, 7, 1400);
+	gd_samples_switches_woken(s, 7, 1450);
+	out(s, 7, 1000, 1, false);
+	gd_samples_switches_switched(s, 7, 1500, false, false);
+	gd_samples_switches_settle(s, 10000, tell, NULL);
+	assert_int_equal(n_told, 2);
+	expect(0, 7, 1, GD_SWITCH_BLOCKED, 400);
+	expect(1, 7, 1, GD_SWITCH_RUNNABLE, 100);
+	/* A wake-up belongs to one absence; also one that lasts until the end. */
+	out(s, 7, 20000, 2, false);
+	gd_samples_switches_switched(s, 7, 20500, false, false);
+	out(s, 7, 21000, 3, false);
+	gd_samples_switches_woken(s, 7, 21200);
+	gd_samples_switches_end(s, 22000, tell, NULL);
+	assert_int_equal(n_told, 5);
+	expect(2, 7, 2, GD_SWITCH_BLOCKED, 500);
+	expect(3, 7, 3, GD_SWITCH_BLOCKED, 200);
+	expect(4, 7, 3, GD_SWITCH_RUNNABLE, 800);
+	gd_samples_switches_destroy(s);
+}
+
+static void a_wakeup_of_who_need_not_be_woken_is_nothing(void **state)
+{
+	(void)state;
+	struct gd_samples_switches *s = begin();
+	gd_samples_switches_woken(s, 9, 500); /* a thread nobody has seen */
+	gd_samples_switches_woken(s, 7, 900); /* it was about to go, and stays */
+	out(s, 7, 1000, 1, true);
+	gd_samples_switches_woken(s, 7, 1100); /* preempted is not blocked */
+	gd_samples_switches_switched(s, 7, 1500, false, false);
+	gd_samples_switches_woken(s, 7, 1600); /* it runs */
+	out(s, 7, 2000, 2, false);
+	gd_samples_switches_switched(s, 7, 2300, false, false);
+	gd_samples_switches_settle(s, 10000, tell, NULL);
+	assert_int_equal(n_told, 2);
+	expect(0, 7, 1, GD_SWITCH_PREEMPTED, 500);
+	expect(1, 7, 2, GD_SWITCH_BLOCKED, 300);
+	gd_samples_switches_destroy(s);
+}
+
+static void states_have_names(void **state)
+{
+	(void)state;
+	assert_string_equal(gd_switch_state_name(GD_SWITCH_BLOCKED), "blocked");
+	assert_string_equal(gd_switch_state_name(GD_SWITCH_PREEMPTED), "preempted");
+	assert_string_equal(gd_switch_state_name(GD_SWITCH_RUNNABLE), "runnable");
+}
+
 static void a_flood_has_a_ceiling(void **state)
 {
 	(void)state;
@@ -147,6 +200,9 @@ int main(void)
 		test_case(what_is_too_new_waits),
 		test_case(who_never_comes_back_is_away_until_the_end),
 		test_case(what_was_not_seen_is_not_told),
+		test_case(who_was_woken_is_runnable_until_it_runs),
+		test_case(a_wakeup_of_who_need_not_be_woken_is_nothing),
+		test_case(states_have_names),
 		test_case(a_flood_has_a_ceiling),
 	};
 	return test_run(tests);

@@ -344,6 +344,7 @@ static void mistakes_outside_of_rules_are_errors_at_their_place(void **state)
 		{ "samples: { duration: 11m }\n", 1, 22, "from 100ms to 10m" },
 		{ "samples: { frequency: 0 }\n", 1, 23, "not a whole number from 1" },
 		{ "samples: { frequency: 2000 }\n", 1, 23, "from 1 to 1000" },
+		{ "samples: { syscalls: perhaps }\n", 1, 22, "neither true nor false" },
 		{ "rules:\n", 1, 1, "\"rules\" has no value" },
 		{ "rules: {}\n", 1, 8, "rules: expected a list, found a map" },
 		{ "services: shop\n", 1, 11, "services: expected a list, found a text" },
@@ -1015,7 +1016,9 @@ static void the_defaults_that_the_example_shows_are_the_defaults(void **state)
 	const struct gd_policy *b = defaults.policy;
 	assert_memory_equal(&a->budget, &b->budget, sizeof(a->budget));
 	assert_memory_equal(&a->retention, &b->retention, sizeof(a->retention));
-	assert_memory_equal(&a->samples, &b->samples, sizeof(a->samples));
+	assert_int_equal(a->samples.duration_ns, b->samples.duration_ns);
+	assert_int_equal(a->samples.frequency_hz, b->samples.frequency_hz);
+	assert_int_equal(a->samples.syscalls, b->samples.syscalls);
 	assert_string_equal(a->hook.listen, b->hook.listen);
 	assert_null(a->upload);
 	assert_string_equal(a->services[0].scrape_histogram, b->services[0].scrape_histogram);

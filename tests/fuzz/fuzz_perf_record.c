@@ -25,7 +25,8 @@ enum {
 	IMAGE = 0x8000,
 };
 
-enum { WITH_STACK = 1, WITHOUT_GO = 2, CALIBRATED = 4 };
+enum { WITH_STACK = 1, WITHOUT_GO = 2, CALIBRATED = 4, WITH_WAKEUPS = 8 };
+enum { WAKEUPS = 0x57 }; /* the id of their event */
 
 static uint8_t image[IMAGE];
 
@@ -160,8 +161,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const uint8_t *bytes = data + 4;
 	if (len > size - 4)
 		len = size - 4;
-	if (gd_perf_record_parse(bytes, len, (data[1] & WITH_STACK) != 0 ? 8192 : 0, &record, NULL) < 0)
+	const struct gd_perf_layout layout = {
+		.stack_bytes = (data[1] & WITH_STACK) != 0 ? 8192 : 0,
+		.wakeups_id = (data[1] & WITH_WAKEUPS) != 0 ? WAKEUPS : 0,
+	};
+	if (gd_perf_record_parse(bytes, len, &layout, &record, NULL) < 0)
 		return 0;
+	if (record.kind == GD_PERF_WAKEUP && (layout.wakeups_id == 0 || record.woken == 0))
+		abort();
 	check_within(record.chain, record.n_chain * 8, bytes, len);
 	check_within(record.regs, (size_t)GD_PERF_N_REGS * 8, bytes, len);
 	check_within(record.stack, record.stack_len, bytes, len);
