@@ -232,6 +232,7 @@ report := \
 	report/stacks.c \
 	report/standard.c \
 	report/summary.c \
+	report/syscalls.c \
 	report/timeline.c \
 	report/timeline_text.c \
 	report/tuples.c \
@@ -609,6 +610,7 @@ integration := \
 	tests/integration/flame.sh \
 	tests/integration/install.sh \
 	tests/integration/kill.sh \
+	tests/integration/samples.sh \
 	tests/integration/soak.sh \
 	tests/integration/storm.sh \
 	tests/integration/unit.sh \

@@ -34,6 +34,7 @@ struct request {
 	struct gd_capture_freeze freeze;
 	int64_t duration_ns;   /* 0: not given */
 	uint32_t frequency_hz; /* the same */
+	bool syscalls;
 };
 
 static volatile sig_atomic_t interrupted;
@@ -64,6 +65,8 @@ static void usage(FILE *out)
 		"  --skip LIST        all but these\n"
 		"  --duration TIME    sample the CPUs so long (default: 10s)\n"
 		"  --frequency HZ     and so often (default: 99)\n"
+		"  --syscalls         count its system calls by number meanwhile; this slows every call\n"
+		"                     of every process on the host a little\n"
 		"  --core full|thin   also a core: all memory, or stacks, data and runtime structures\n"
 		"                     without the objects of the program\n"
 		"  --consistent       goroutines, runtime and profiles of one instant\n"
@@ -163,10 +166,10 @@ static int check_agent_options(const struct request *request, struct gd_error *e
 	if (request->only != NULL || request->skip != NULL || request->upload != NULL ||
 	    request->output_given || request->n_labels > 0 || request->plan_only ||
 	    request->base != NULL || request->core != NULL || request->freeze.consistent ||
-	    request->duration_ns != 0 || request->frequency_hz != 0)
+	    request->duration_ns != 0 || request->frequency_hz != 0 || request->syscalls)
 		return gd_fail(err, -EINVAL, "by the agent: --only, --skip, --output, --upload, "
-		               "--label, --core, --consistent, --base, --duration, --frequency and "
-		               "--plan do not apply");
+		               "--label, --core, --consistent, --base, --duration, --frequency, "
+		               "--syscalls and --plan do not apply");
 	return 0;
 }
 
@@ -183,6 +186,7 @@ static int parse(int argc, char **argv, struct request *request, struct gd_error
 		{ "max-pause", required_argument, NULL, 'm' },
 		{ "duration", required_argument, NULL, 'd' },
 		{ "frequency", required_argument, NULL, 'F' },
+		{ "syscalls", no_argument, NULL, 's' },
 		{ "base", required_argument, NULL, 'b' },
 		{ "force-core", no_argument, NULL, 'f' },
 		{ "zero-noscan", no_argument, NULL, 'z' },
@@ -230,6 +234,9 @@ static int parse(int argc, char **argv, struct request *request, struct gd_error
 			break;
 		case 'F':
 			r = parse_frequency(optarg, request, err);
+			break;
+		case 's':
+			request->syscalls = true;
 			break;
 		case 'b':
 			request->base = optarg;
@@ -413,12 +420,13 @@ static enum gd_exit capture(const struct request *request, const struct gd_plan 
 static int set_window(const struct request *request, struct gd_plan *plan, struct gd_error *err)
 {
 	if (gd_plan_windowed(plan) == SIZE_MAX)
-		return gd_fail(err, -EINVAL, "--duration, --frequency: nothing is sampled; add "
-		               "samples to --only, or take --profile standard");
+		return gd_fail(err, -EINVAL, "--duration, --frequency, --syscalls: nothing is sampled; "
+		               "add samples to --only, or take --profile standard");
 	if (request->duration_ns != 0)
 		plan->window.duration_ns = request->duration_ns;
 	if (request->frequency_hz != 0)
 		plan->window.frequency_hz = request->frequency_hz;
+	plan->window.syscalls = request->syscalls;
 	return 0;
 }
 
@@ -435,7 +443,7 @@ int gd_cli_capture(int argc, char **argv)
 		return GD_EXIT_COMPLETE;
 	if (r == 0)
 		r = gd_plan_make(request.profile, request.only, request.skip, &plan, &err);
-	if (r == 0 && (request.duration_ns != 0 || request.frequency_hz != 0))
+	if (r == 0 && (request.duration_ns != 0 || request.frequency_hz != 0 || request.syscalls))
 		r = set_window(&request, &plan, &err);
 	if (r == 0 && request.core != NULL)
 		r = gd_plan_add(&plan, "core", &err);

@@ -20,10 +20,15 @@ static struct gd_cpu_share *share_of(struct gd_cpu_shares *shares, const struct 
 	return share;
 }
 
+/* A thread of the runtime's that had nothing to do; not one that was woken and is kept waiting. */
 static bool parks(const struct gd_pprof_read *p, const struct gd_pprof_read_sample *sample)
 {
 	if (sample->n_locations == 0)
 		return false;
+	for (uint32_t i = 0; i < sample->n_labels; i++)
+		if (sample->labels[i].text != 0 && gd_pprof_read_is(p, sample->labels[i].key, "state") &&
+		    gd_pprof_read_is(p, sample->labels[i].text, "runnable"))
+			return false;
 	const struct gd_pprof_read_location *l = &p->locations[sample->locations[0]];
 	return l->n_lines > 0 &&
 	       gd_pprof_read_is(p, p->functions[p->lines[l->first_line].function].name, PARKING);
@@ -102,6 +107,7 @@ int gd_cpu_read(const struct gd_reader *reader, struct gd_cpu *ret, struct gd_er
 	int r = read_on(reader, &cpu, err);
 	if (r == 0)
 		r = read_off(reader, &cpu, err);
+	gd_syscalls_read(reader, &cpu.syscalls);
 	/* What is missing of the second is not shown; without memory there is nothing. */
 	if (r == -ENOMEM || cpu.sites.list == NULL) {
 		gd_cpu_deinit(&cpu);

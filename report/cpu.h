@@ -1,12 +1,13 @@
 #pragma once
 /*
  * Where the CPU time of a window went and what its threads waited for: cpu.pb.gz and offcpu.pb.gz added
- * up by site and by label.  Foreign bytes, bounded.
+ * up by site and by label, and the system calls that were counted meanwhile.  Foreign bytes, bounded.
  */
 #include <stdint.h>
 
 #include "archive/reader.h"
 #include "report/sites.h"
+#include "report/syscalls.h"
 
 #define GD_CPU_SHARES_MAX 16
 
@@ -27,6 +28,7 @@ struct gd_cpu {
 	struct gd_cpu_shares classes; /* "gc assist", "user", ... */
 	/* Off the CPU, by state; without the runtime's threads that had nothing to do.  n 0: not known. */
 	struct gd_cpu_shares away;
+	struct gd_syscalls syscalls;  /* all 0: not counted */
 };
 
 /* -ENOENT when the archive has no CPU profile; -EBADMSG when it is none. */

@@ -12,6 +12,7 @@
 
 #define GROUPS_SHOWN 6
 #define STATES_SHOWN 6
+#define SYSCALLS_SHOWN 6
 #define SITES_SHOWN 5
 #define CLASSES_SHOWN 8
 #define MISSING_SHOWN 8
@@ -414,6 +415,23 @@ static void show_away(const struct show *s)
 		             "  off the CPU, all threads but idle ones: %s", line);
 }
 
+static void show_syscalls(const struct show *s)
+{
+	const struct gd_syscalls *c = &s->summary->cpu.syscalls;
+	char line[400];
+	char number[GD_SUMMARY_NUMBER];
+	char text[64];
+	if (c->all <= 0)
+		return;
+	(void)snprintf(line, sizeof(line), "system calls %s:",
+	               gd_summary_number(number, (uint64_t)c->all));
+	for (size_t i = 0; i < c->n && i < SYSCALLS_SHOWN; i++)
+		(void)snprintf(line + strlen(line), sizeof(line) - strlen(line), "  %s %s",
+		               gd_summary_number(number, (uint64_t)c->list[i].n),
+		               safe(text, sizeof(text), c->list[i].name));
+	gd_lines_put(&s->lines, GD_STYLE_PLAIN, "  %s", line);
+}
+
 /* What the program itself does; the runtime's part is in the classes. */
 static void show_cpu(const struct show *s)
 {
@@ -437,6 +455,7 @@ static void show_cpu(const struct show *s)
 	if (line[0] != '\0')
 		gd_lines_put(&s->lines, GD_STYLE_PLAIN, "  %s", line);
 	show_away(s);
+	show_syscalls(s);
 	for (size_t i = 0, shown = 0; i < c->sites.n && shown < SITES_SHOWN; i++) {
 		const struct gd_site *site = &c->sites.list[i];
 		if (!site->own || site->value <= 0)

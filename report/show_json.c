@@ -224,6 +224,25 @@ static void put_shares(struct gd_json *j, const char *key, const struct gd_cpu_s
 	gd_json_array_end(j);
 }
 
+static void put_syscalls(struct gd_json *j, const struct gd_syscalls *syscalls)
+{
+	if (syscalls->all <= 0) {
+		gd_json_null(j, "syscalls");
+		return;
+	}
+	gd_json_object(j, "syscalls");
+	gd_json_i64(j, "all", syscalls->all);
+	gd_json_array(j, "most");
+	for (size_t i = 0; i < syscalls->n; i++) {
+		gd_json_object(j, NULL);
+		gd_json_string(j, "name", syscalls->list[i].name);
+		gd_json_i64(j, "n", syscalls->list[i].n);
+		gd_json_object_end(j);
+	}
+	gd_json_array_end(j);
+	gd_json_object_end(j);
+}
+
 static void put_cpu(struct gd_json *j, const struct gd_summary *s)
 {
 	const struct gd_cpu *c = &s->cpu;
@@ -237,6 +256,7 @@ static void put_cpu(struct gd_json *j, const struct gd_summary *s)
 	gd_json_i64(j, "samples", c->sites.count);
 	put_shares(j, "classes", &c->classes);
 	put_shares(j, "off_cpu", &c->away);
+	put_syscalls(j, &c->syscalls);
 	gd_json_array(j, "sites");
 	for (size_t i = 0; i < c->sites.n && i < SITES_IN_JSON; i++) {
 		gd_json_object(j, NULL);

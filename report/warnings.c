@@ -192,12 +192,16 @@ static void check_cpu(struct gd_summary *s)
 	char b[GD_UNITS_TEXT];
 	if (c->sites.count < SAMPLES_ENOUGH || c->window_ns <= 0)
 		return;
+	int64_t waited_ns = 0;
 	for (size_t i = 0; i < c->away.n; i++)
-		if (strcmp(c->away.list[i].name, "preempted") == 0 &&
-		    (double)c->away.list[i].ns >= CPU_WAIT_HIGH * (double)c->sites.value)
-			warn(s, "cpu-wait", "its threads waited %s for a CPU while they used %s",
-			     gd_units_duration(a, (uint64_t)c->away.list[i].ns),
-			     gd_units_duration(b, (uint64_t)c->sites.value));
+		if ((strcmp(c->away.list[i].name, "preempted") == 0 ||
+		     strcmp(c->away.list[i].name, "runnable") == 0) &&
+		    __builtin_add_overflow(waited_ns, c->away.list[i].ns, &waited_ns))
+			waited_ns = INT64_MAX;
+	if ((double)waited_ns >= CPU_WAIT_HIGH * (double)c->sites.value && waited_ns > 0)
+		warn(s, "cpu-wait", "its threads waited %s for a CPU while they used %s",
+		     gd_units_duration(a, (uint64_t)waited_ns),
+		     gd_units_duration(b, (uint64_t)c->sites.value));
 }
 
 static void check_runtime(struct gd_summary *s)

@@ -26,6 +26,7 @@ static struct gd_buf away_profile(void)
 	put_away(&p, futex, "preempted", 900);
 	put_away(&p, futex, "preempted", 100);
 	put_away(&p, parking, "blocked", 5000);
+	put_away(&p, parking, "runnable", 70);
 	return profile_gzip(&p);
 }
 
@@ -46,6 +47,47 @@ static const struct gd_site *site_named(const struct gd_cpu *cpu, const char *na
 	return &none;
 }
 
+static const char uncounted[] = "{\"samples\":7,\"syscalls\":{\"why_not\":\"not asked for\"}}";
+
+static struct gd_syscalls syscalls_of(const char *name, const char *json)
+{
+	GD_READER struct gd_reader reader = GD_READER_INIT;
+	const struct made made[] = { { "samples.json", "application/json", "samples", json,
+		                       strlen(json), false } };
+	struct gd_syscalls ret;
+	open_archive(name, made, 1, &reader);
+	gd_syscalls_read(&reader, &ret);
+	return ret;
+}
+
+static void system_calls_are_those_made_most(void **state)
+{
+	(void)state;
+	struct gd_syscalls s = syscalls_of("some.tar",
+		"{\"offcpu\":{\"all\":1},\"syscalls\":{\"why_not\":null,\"all\":130,\"other\":1,\"compat\":2,"
+		"\"counts\":[{\"number\":0,\"name\":\"read\",\"n\":100},{\"number\":471,\"name\":null,\"n\":20},"
+		"{\"number\":1,\"name\":\"a name that is longer than any system call has it\",\"n\":7}]}}");
+	assert_int_equal(s.all, 130);
+	assert_int_equal(s.n, 3);
+	assert_string_equal(s.list[0].name, "read");
+	assert_int_equal(s.list[0].n, 100);
+	assert_string_equal(s.list[1].name, "#471");
+	assert_int_equal(strlen(s.list[2].name), sizeof(s.list[2].name) - 1);
+	/* More than there is place for; nothing of what makes no sense. */
+	GD_BUF struct gd_buf many = GD_BUF_INIT(1 << 16);
+	gd_buf_puts(&many, "{\"syscalls\":{\"all\":50,\"counts\":[");
+	for (int i = 0; i < 50; i++)
+		gd_buf_printf(&many, "%s{\"number\":%d,\"name\":\"x\",\"n\":1}", i > 0 ? "," : "", i);
+	gd_buf_puts(&many, "]}}");
+	s = syscalls_of("many.tar", gd_buf_str(&many));
+	assert_int_equal(s.n, GD_SYSCALLS_MAX);
+	s = syscalls_of("bad.tar", "{\"syscalls\":{\"all\":50,\"counts\":[{\"number\":0,\"n\":1}");
+	assert_int_equal(s.all, 0);
+	assert_int_equal(s.n, 0);
+	s = syscalls_of("none.tar", "{\"samples\":7}");
+	assert_int_equal(s.all, 0);
+}
+
 static void time_is_added_up_by_class_and_site(void **state)
 {
 	(void)state;
@@ -56,10 +98,11 @@ static void time_is_added_up_by_class_and_site(void **state)
 	const struct made made[] = {
 		{ "cpu.pb.gz", "application/x", "samples", on.data, on.len, false },
 		{ "offcpu.pb.gz", "application/x", "samples", off.data, off.len, false },
+		{ "samples.json", "application/json", "samples", uncounted, strlen(uncounted), false },
 	};
 	struct gd_error err = { 0 };
 	struct gd_cpu cpu;
-	open_archive("a.tar", made, 2, &reader);
+	open_archive("a.tar", made, 3, &reader);
 	assert_ok(gd_cpu_read(&reader, &cpu, &err), &err);
 	assert_int_equal(cpu.window_ns, 10000 * MS);
 	assert_int_equal(cpu.sites.value, 1000 * MS);
@@ -76,11 +119,14 @@ static void time_is_added_up_by_class_and_site(void **state)
 	assert_int_equal(site_named(&cpu, "main.run")->value, 120 * MS);
 	assert_false(site_named(&cpu, "runtime.gcBgMarkWorker")->own);
 	assert_false(site_named(&cpu, "[lost]")->own);
-	/* Idle threads of the runtime wait for nothing. */
-	assert_int_equal(cpu.away.n, 2);
+	/* Idle threads of the runtime wait for nothing, unless they have been woken. */
+	assert_int_equal(cpu.away.n, 3);
 	assert_string_equal(cpu.away.list[0].name, "preempted");
 	assert_int_equal(cpu.away.list[0].ns, 1000 * MS);
-	assert_int_equal(cpu.away.list[1].ns, 30 * MS);
+	assert_string_equal(cpu.away.list[1].name, "runnable");
+	assert_int_equal(cpu.away.list[1].ns, 70 * MS);
+	assert_int_equal(cpu.away.list[2].ns, 30 * MS);
+	assert_int_equal(cpu.syscalls.all, 0);
 	gd_cpu_deinit(&cpu);
 }
 
@@ -123,6 +169,7 @@ static void without_a_profile_there_is_none(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		test_case(system_calls_are_those_made_most),
 		test_case(time_is_added_up_by_class_and_site),
 		test_case(without_what_it_waited_for_there_is_still_the_cpu),
 		test_case(without_a_profile_there_is_none),
