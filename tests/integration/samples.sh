@@ -2,6 +2,7 @@
 # Samples where they are hard to get: in pid namespaces, without rights, of a process that ends, forks or
 # becomes another program, in a deep control group.  What is missing is said each time.
 set -eu
+. tests/agent.sh
 capture=$BUILD/godiag-capture
 godiag=$BUILD/godiag
 [ -x "$capture" ] || { echo "# skip: $capture is not built"; exit 77; }
@@ -17,6 +18,7 @@ python=$(PATH=/usr/bin:/bin:$PATH command -v python3)
 started=
 groups=
 finish() {
+	agent_stop "$dir/agent"
 	for pid in $started; do
 		kill -KILL "$pid" 2>/dev/null || true
 		wait "$pid" 2>/dev/null || true
@@ -91,7 +93,7 @@ take() { # WANTED-EXITS COMMAND... -- PID [OPTION...]: sets $archive and the arr
 	local out=$dir/out$taken
 	mkdir -m 777 "$out"
 	status=0
-	"${run[@]}" "$capture" --pid "$target" --output "$out" --quiet --only samples --duration 600ms "$@" \
+	"${run[@]}" "$capture" --pid "$target" --output "$out" --quiet --only samples --duration 1s "$@" \
 		>"$dir/out" 2>"$dir/err" || status=$?
 	case " $wanted " in *" $status "*) ;; *) fail "$*: exit $status, not $wanted: $(cat "$dir/err")" ;; esac
 	archive=$(ls "$out"/*.tar 2>/dev/null || true)
@@ -139,7 +141,7 @@ if $have_bpf && unshare -pf --mount-proc true 2>/dev/null; then
 python3 "$1/busy.py" "$1/inner.said" </dev/null >/dev/null 2>&1 &
 while [ ! -s "$1/inner.said" ]; do sleep 0.1; done
 [ "$(cat "$1/inner.said")" = $! ] || exit 90
-"$2" --pid $! --output "$1/inner" --quiet --only samples --duration 600ms --syscalls || exit $?
+"$2" --pid $! --output "$1/inner" --quiet --only samples --duration 1s --syscalls || exit $?
 END
 	status=0
 	unshare -pf --kill-child --mount-proc bash "$dir/inner.sh" "$dir" "$capture" >/dev/null 2>"$dir/err" || status=$?
@@ -167,7 +169,7 @@ END
 unshare -pf --kill-child --mount-proc python3 "$1/busy.py" "$1/below.said" </dev/null >/dev/null 2>&1 &
 while [ ! -s "$1/below.said" ]; do sleep 0.1; done
 read -r inner _ <"/proc/$!/task/$!/children"
-"$2" --pid "$inner" --output "$1/below" --quiet --only samples --duration 600ms || exit $?
+"$2" --pid "$inner" --output "$1/below" --quiet --only samples --duration 1s || exit $?
 END
 	mkdir -m 777 "$dir/below"
 	status=0
@@ -253,7 +255,7 @@ echo "# execve: exit $status, $([ -z "$archive" ] || grade cpu.pb.gz)"
 
 # The end of it, in the middle.
 start ends env
-later 1 exit &
+later 2 exit &
 began=$SECONDS
 take "0 2 4" env -- "$pid" --duration 20s
 [ $((SECONDS - began)) -lt 15 ] || fail "a process that has ended was sampled to the end"
@@ -285,3 +287,24 @@ else
 	echo "# not covered: no control group can be made"
 fi
 "$godiag" verify "$archive" --quiet || fail "it does not verify"
+
+# The agent counts system calls when its policy says so.
+start served env
+mkdir -p "$dir/agent"
+cat >"$dir/agent/policy.yaml" <<END
+services:
+  - name: here
+    match: { comm: $(cat "/proc/$pid/comm") }
+samples: { duration: 600ms, syscalls: true }
+budget: { free: 1%, captures: 100/1h }
+END
+chmod 600 "$dir/agent/policy.yaml"
+agent_start "$dir/agent"
+status=0
+"$capture" --run "$dir/agent/run" --agent --pid "$pid" >"$dir/out" 2>"$dir/err" || status=$?
+case $status in 0 | 4) ;; *) fail "by the agent: exit $status: $(cat "$dir/err")" ;; esac
+archive=$(cut -d' ' -f1 "$dir/out")
+"$godiag" extract "$archive" samples.json --output - >"$dir/facts"
+expect '.samples > 0 and .syscalls.why_not != "not asked for"'
+$have_wakeups && expect '.syscalls.why_not == null and .syscalls.all > 0 and .offcpu.runnable_ns != null'
+echo "# by the agent: $(fact .syscalls.all) system calls"
