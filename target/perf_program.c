@@ -52,7 +52,7 @@ static int make_map(enum bpf_map_type type, uint32_t value_bytes, uint32_t n, ui
 
 /* ---- putting together ------------------------------------------------------------------------ */
 
-enum { INSTRUCTIONS = 64, OUTS = 8 };
+enum { INSTRUCTIONS = 128, OUTS = 24 };
 
 struct assembly {
 	struct bpf_insn list[INSTRUCTIONS];
@@ -61,7 +61,7 @@ struct assembly {
 	uint32_t n_outs;
 };
 
-enum { R0, R1, R2, R3, R4, R5, R6, R7, R8, FP = BPF_REG_10 };
+enum { R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, FP = BPF_REG_10 };
 
 static void put(struct assembly *a, struct bpf_insn insn)
 {
@@ -123,16 +123,23 @@ static void put_exit(struct assembly *a, uint32_t answer)
 	put(a, (struct bpf_insn){ .code = BPF_JMP | BPF_EXIT });
 }
 
-/* Four bytes of the kernel's at `from` + offset to the stack, 8 below its end. */
-static void put_read(struct assembly *a, unsigned from, uint32_t offset)
+/* 4 or 8 bytes of the kernel's at `from` + offset to the stack, 8 below its end.  Uses R0 to R5. */
+static void put_read(struct assembly *a, unsigned from, uint32_t offset, uint32_t bytes)
 {
 	put_copy(a, R3, from);
 	put_number(a, BPF_ADD, R3, offset);
 	put_copy(a, R1, FP);
 	put_number(a, BPF_ADD, R1, (uint32_t)-8);
-	put_number(a, BPF_MOV, R2, 4);
+	put_number(a, BPF_MOV, R2, bytes);
 	put_call(a, BPF_FUNC_probe_read_kernel);
 	put_out(a, BPF_JNE, R0, 0);
+}
+
+/* The same into a register. */
+static void put_fetch(struct assembly *a, unsigned to, unsigned from, uint32_t offset, uint32_t bytes)
+{
+	put_read(a, from, offset, bytes);
+	put_load(a, bytes == 8 ? BPF_DW : BPF_W, to, FP, -8);
 }
 
 /* Where it is over, and out of here. */
@@ -279,15 +286,95 @@ int gd_perf_programs_wakeups(struct gd_perf_programs *p, uint32_t cpu, int event
 	return r < 0 ? gd_fail_errno(err, r, "an event for wake-ups on CPU %u", cpu) : 0;
 }
 
-/* sched_wakeup(struct task_struct *p): p is on a run queue from here on. */
-static void put_wakeup(struct assembly *a, pid_t tgid, uint32_t tgid_at, uint32_t pid_at, int map_fd)
+/* Where a task has its numbers. */
+struct numbers {
+	uint32_t tgid, pid; /* of the first namespace, in a task_struct */
+	/* Of its own: task_struct's pointers, then in struct pid, whose last member is an array with one of
+	 * these (the number, the namespace) for each namespace it is in. */
+	uint32_t leader, thread_pid;
+	uint32_t level, numbers, nr, ns;
+	uint32_t inum; /* in a struct pid_namespace */
+};
+#define UPID_BYTES_SHIFT 4 /* struct upid: an int and a pointer, since 4.15 */
+
+static int find_numbers(bool first, struct numbers *ret, struct gd_error *err)
+{
+	uint32_t common = 0, inum = 0;
+	struct numbers n = { .tgid = 0 };
+	const struct {
+		bool first;
+		const char *type, *member;
+		uint32_t *to;
+	} wanted[] = {
+		{ true, "task_struct", "tgid", &n.tgid },
+		{ true, "task_struct", "pid", &n.pid },
+		{ false, "task_struct", "group_leader", &n.leader },
+		{ false, "task_struct", "thread_pid", &n.thread_pid },
+		{ false, "pid", "level", &n.level },
+		{ false, "pid", "numbers", &n.numbers },
+		{ false, "upid", "nr", &n.nr },
+		{ false, "upid", "ns", &n.ns },
+		{ false, "pid_namespace", "ns", &common },
+		{ false, "ns_common", "inum", &inum },
+	};
+	GD_BUF struct gd_buf btf = GD_BUF_INIT(GD_BTF_BYTES_MAX);
+	int r = read_btf(&btf, err);
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]) && r == 0; i++)
+		if (wanted[i].first == first)
+			r = find_offset(&btf, wanted[i].type, wanted[i].member, wanted[i].to, err);
+	if (r < 0)
+		return r;
+	n.inum = common + inum;
+	*ret = n;
+	return 0;
+}
+
+/* R8: where `task` has the number and the namespace of its own. */
+static void put_own(struct assembly *a, const struct numbers *n, unsigned task)
+{
+	put_fetch(a, R8, task, n->thread_pid, 8);
+	put_fetch(a, R9, R8, n->level, 4);
+	put_number(a, BPF_LSH, R9, UPID_BYTES_SHIFT);
+	put(a, (struct bpf_insn){ .code = BPF_ALU64 | BPF_ADD | BPF_X, .dst_reg = R8, .src_reg = R9 });
+	put_number(a, BPF_ADD, R8, n->numbers);
+}
+
+/* sched_wakeup(struct task_struct *p): p, in R7, is on a run queue from here on.  Leaves its number on the
+ * stack when it is one of tgid's. */
+static void put_number_of_first(struct assembly *a, const struct numbers *n, pid_t tgid)
+{
+	put_fetch(a, R0, R7, n->tgid, 4);
+	put_out(a, BPF_JNE, R0, (uint32_t)tgid);
+	put_read(a, R7, n->pid, 4);
+}
+
+static void put_number_of_own(struct assembly *a, const struct numbers *n, uint32_t ino, pid_t tgid)
+{
+	put_own(a, n, R7);
+	put_fetch(a, R9, R8, n->ns, 8);
+	put_fetch(a, R0, R9, n->inum, 4);
+	/* A number of 32 bits, which the other comparisons would widen with its sign. */
+	put_number(a, BPF_MOV, R9, ino);
+	put(a, (struct bpf_insn){ .code = BPF_JMP | BPF_JEQ | BPF_X, .dst_reg = R0, .src_reg = R9,
+		                  .off = 1 });
+	put_out(a, BPF_JA, R0, 0);
+	put_fetch(a, R9, R7, n->leader, 8);
+	put_own(a, n, R9);
+	put_fetch(a, R0, R8, n->nr, 4);
+	put_out(a, BPF_JNE, R0, (uint32_t)tgid);
+	put_own(a, n, R7);
+	put_read(a, R8, n->nr, 4);
+}
+
+static void put_wakeup(struct assembly *a, const struct numbers *n, const struct names *names,
+                       pid_t tgid, int map_fd)
 {
 	put_copy(a, R6, R1);
 	put_load(a, BPF_DW, R7, R1, 0);
-	put_read(a, R7, tgid_at);
-	put_load(a, BPF_W, R0, FP, -8);
-	put_out(a, BPF_JNE, R0, (uint32_t)tgid);
-	put_read(a, R7, pid_at);
+	if (names->first)
+		put_number_of_first(a, n, tgid);
+	else
+		put_number_of_own(a, n, names->ino, tgid);
 	put_copy(a, R1, R6);
 	put_map(a, R2, map_fd);
 	put_number(a, BPF_MOV, R3, (uint32_t)BPF_F_CURRENT_CPU);
@@ -302,26 +389,17 @@ int gd_perf_programs_wakeups_on(struct gd_perf_programs *p, pid_t tgid, int *ret
 {
 	struct assembly a = { .n = 0 };
 	struct names names;
-	uint32_t tgid_at = 0, pid_at = 0;
-	GD_BUF struct gd_buf btf = GD_BUF_INIT(GD_BTF_BYTES_MAX);
+	struct numbers numbers = { .tgid = 0 };
 	if (p->wakeups_on)
 		return gd_fail(err, -EALREADY, "wake-ups are told already");
 	if (p->wakeups_fd < 0)
 		return gd_fail(err, -EINVAL, "wake-ups nobody takes");
 	int r = find_names(tgid, &names, err);
-	/* Who is woken is known by a struct of the kernel's alone. */
-	if (r == 0 && !names.first)
-		r = gd_fail(err, -ENOTSUP, "a thread that is woken has the number of the first pid "
-		            "namespace, and this is another");
 	if (r == 0)
-		r = read_btf(&btf, err);
-	if (r == 0)
-		r = find_offset(&btf, "task_struct", "tgid", &tgid_at, err);
-	if (r == 0)
-		r = find_offset(&btf, "task_struct", "pid", &pid_at, err);
+		r = find_numbers(names.first, &numbers, err);
 	if (r < 0)
 		return r;
-	put_wakeup(&a, tgid, tgid_at, pid_at, p->wakeups_fd);
+	put_wakeup(&a, &numbers, &names, tgid, p->wakeups_fd);
 	r = trace(&a, "sched_wakeup", ret_fd, err);
 	p->wakeups_on = r == 0;
 	return r;
@@ -373,7 +451,7 @@ static int find_compat(struct compat *ret, struct gd_error *err)
 static void put_compat(struct assembly *a, const struct compat *compat)
 {
 	put_call(a, BPF_FUNC_get_current_task);
-	put_read(a, R0, compat->at);
+	put_read(a, R0, compat->at, 4);
 }
 #else
 static int find_compat(struct compat *ret, struct gd_error *err)
@@ -386,7 +464,7 @@ static int find_compat(struct compat *ret, struct gd_error *err)
 static void put_compat(struct assembly *a, const struct compat *compat)
 {
 	put_load(a, BPF_DW, R7, R6, 0);
-	put_read(a, R7, compat->at);
+	put_read(a, R7, compat->at, 4);
 }
 #endif
 

@@ -33,8 +33,8 @@ int gd_perf_programs_filter(struct gd_perf_programs *programs, pid_t tgid, struc
 int gd_perf_programs_wakeups(struct gd_perf_programs *programs, uint32_t cpu, int event_fd,
                              struct gd_error *err);
 /*
- * ... from here on, as long as *ret_fd is open: each of a thread of tgid's, with its tid (u32) as raw data.
- * Once; -EALREADY.  -ENOTSUP, -ENOENT: not in this pid namespace, not without BTF.
+ * ... from here on, as long as *ret_fd is open: each of a thread of tgid's, with its tid (u32) of our namespace as raw data.
+ * Once; -EALREADY.  -ENOTSUP, -ENOENT: not by a number of ours, not without BTF.
  */
 int gd_perf_programs_wakeups_on(struct gd_perf_programs *programs, pid_t tgid, int *ret_fd,
                                 struct gd_error *err);
