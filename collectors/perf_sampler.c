@@ -15,6 +15,8 @@
 
 /* Events of each thread on each CPU: more take too long to open and, above all, to close. */
 #define INHERITED_MAX 2000
+/* Looks for the record of a switch whose sample is there: its CPU writes both with interrupts off. */
+#define PATIENCE 1000
 
 /* One of a CPU's. */
 struct ring {
@@ -40,7 +42,7 @@ struct gd_perf_sampler {
 	int syscalls_fd;            /* as above, of system calls */
 	const uint64_t *slices;  /* of the kernel's, NULL: none; GD_PERF_SYSCALLS_BYTES */
 	uint64_t syscalls[GD_PERF_SYSCALLS_STRIDE];
-	uint8_t record[GD_PERF_RECORD_BYTES];
+	uint8_t records[2][GD_PERF_RECORD_BYTES]; /* the one at hand, and the one before it */
 };
 
 /* ---- which CPUs ------------------------------------------------------------------------------ */
@@ -435,6 +437,22 @@ void gd_perf_sampler_wait(struct gd_perf_sampler *s, int timeout_ms)
 			s->polls[i].fd = -1;
 }
 
+/*
+ * A sample of a switch is followed by the record of that switch, which knows better: since 6.3 the kernel tells
+ * all software events of a CPU with the same data, so what another sampler's event has put there first, by its
+ * clock and in the numbers of its pid namespace, is in our sample as well.
+ */
+static void tell_held(struct gd_perf_record *held, const struct gd_perf_record *next,
+                      gd_perf_sampler_fn *each, void *arg)
+{
+	if (next->kind == GD_PERF_SWITCH && next->out) {
+		held->pid = next->pid;
+		held->tid = next->tid;
+		held->time_ns = next->time_ns;
+	}
+	each(arg, held, true);
+}
+
 static uint64_t drain_ring(struct gd_perf_sampler *s, size_t which, gd_perf_sampler_fn *each, void *arg)
 {
 	struct ring *ring = &s->rings[which];
@@ -443,18 +461,35 @@ static uint64_t drain_ring(struct gd_perf_sampler *s, size_t which, gd_perf_samp
 		.stack_bytes = of_switches ? s->options.switch_stack_bytes : s->about.stack_bytes,
 		.wakeups_id = ring->wakeups_id,
 	};
-	struct gd_perf_record record;
+	struct gd_perf_record record, held;
+	bool holding = false;
+	unsigned at = 0, patience = 0;
 	uint64_t senseless = 0;
 	/* As much as one ring holds: who writes faster than we read must not keep us. */
-	size_t taken = 0;
-	for (int n; taken < 2 * ring->pages.data_bytes &&
-	            (n = gd_perf_ring_next(&ring->pages, s->record)) != 0;) {
+	for (size_t taken = 0; taken < 2 * ring->pages.data_bytes;) {
+		int n = gd_perf_ring_next(&ring->pages, s->records[at]);
+		if (n == 0 && holding && patience-- > 0)
+			continue;
+		if (n == 0)
+			break;
 		taken += n > 0 ? (size_t)n : ring->pages.data_bytes;
-		if (n > 0 && gd_perf_record_parse(s->record, (size_t)n, &layout, &record, NULL) == 0)
-			each(arg, &record, of_switches);
-		else
+		if (n < 0 || gd_perf_record_parse(s->records[at], (size_t)n, &layout, &record, NULL) < 0) {
 			senseless++;
+			continue;
+		}
+		if (holding)
+			tell_held(&held, &record, each, arg);
+		holding = of_switches && record.kind == GD_PERF_SAMPLE;
+		if (holding) {
+			held = record;
+			at ^= 1;
+			patience = PATIENCE;
+		} else {
+			each(arg, &record, of_switches);
+		}
 	}
+	if (holding)
+		each(arg, &held, of_switches);
 	return senseless;
 }
 

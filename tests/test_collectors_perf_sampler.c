@@ -470,6 +470,8 @@ static void waiting_for_a_cpu_is_what_the_scheduler_counts(void **state)
 	int64_t counted = all_run_delays(pid) - before;
 	int64_t ended = gd_clock_monotonic_ns();
 	(void)gd_perf_sampler_drain(s, pair, &away);
+	uint64_t lost = gd_perf_sampler_lost(s, true);
+	away.lost = lost > away.lost ? lost : away.lost;
 	gd_samples_switches_end(away.switches, ended, add_up, &away);
 	gd_samples_switches_destroy(away.switches);
 	let_go(pid, &s, &target);
@@ -520,6 +522,76 @@ static void without_wakeups_it_is_said_why(void **state)
 	assert_int_equal(away.wakeups, 0);
 	assert_int_equal(away.ns[GD_SWITCH_RUNNABLE], 0);
 	assert_true(away.ns[GD_SWITCH_BLOCKED] > 0);
+}
+
+/*
+ * Software events of one CPU are told by the kernel with the same data (since 6.3): what another sampler's
+ * event had put into it, its clock's time and its pid namespace's numbers among them, is in our sample, too.
+ */
+struct apart {
+	pid_t pid;
+	uint64_t pairs, other_time;
+	int64_t sampled_ns;
+	uint32_t sampled_tid;
+};
+
+static void look_apart(void *arg, const struct gd_perf_record *r, bool of_switches)
+{
+	struct apart *apart = arg;
+	if (!of_switches || r->pid != (uint32_t)apart->pid)
+		return;
+	if (r->kind == GD_PERF_SAMPLE) {
+		apart->sampled_ns = r->time_ns;
+		apart->sampled_tid = r->tid;
+	}
+	if (r->kind != GD_PERF_SWITCH || !r->out || apart->sampled_ns == 0)
+		return;
+	apart->pairs++;
+	apart->other_time += apart->sampled_tid != r->tid || apart->sampled_ns > r->time_ns ||
+	                     apart->sampled_ns < r->time_ns - 100000;
+	apart->sampled_ns = 0;
+}
+
+static int open_other_sampler(void)
+{
+	struct perf_event_attr attr = { .size = sizeof(attr), .type = PERF_TYPE_SOFTWARE,
+		                        .config = PERF_COUNT_SW_CONTEXT_SWITCHES, .sample_period = 1,
+		                        .sample_type = PERF_SAMPLE_TID | PERF_SAMPLE_TIME };
+	/* Its samples are made although there is no ring to put them into. */
+	return (int)syscall(SYS_perf_event_open, &attr, -1, PINNED_TO, -1, PERF_FLAG_FD_CLOEXEC);
+}
+
+static void beside_another_sampler_times_are_its_own(void **state)
+{
+	(void)state;
+	struct gd_error err = { 0 };
+	const struct gd_perf_sampler_options options = { .frequency_hz = 99, .stack_bytes = 1024,
+		                                         .switch_stack_bytes = 1024 };
+	pid_t pid = start_sleepers();
+	struct apart apart = { .pid = pid };
+	GD_TARGET struct gd_target *target = NULL;
+	GD_PERF_SAMPLER struct gd_perf_sampler *s = NULL;
+	assert_ok(gd_target_open(pid, &target, &err), &err);
+	int r = gd_perf_sampler_open(target, &options, &s, &err);
+	if (r == 0)
+		gd_perf_sampler_start(s);
+	int fd = r == 0 ? open_other_sampler() : -1;
+	if (fd < 0 || gd_perf_sampler_about(s)->no_switches.code != 0) {
+		if (fd >= 0)
+			(void)close(fd);
+		let_go(pid, &s, &target);
+		test_skip("not to be had here: %s", err.msg);
+	}
+	for (int i = 0; i < 100 && apart.pairs < 200; i++) {
+		gd_perf_sampler_wait(s, 50);
+		(void)gd_perf_sampler_drain(s, look_apart, &apart);
+	}
+	(void)close(fd);
+	end_child(pid);
+	print_message("# %lu pairs, %lu of them apart\n", (unsigned long)apart.pairs,
+	              (unsigned long)apart.other_time);
+	assert_true(apart.pairs >= 200);
+	assert_int_equal(apart.other_time, 0);
 }
 
 /* ---- system calls ---------------------------------------------------------------------------- */
@@ -661,6 +733,7 @@ int main(void)
 		test_case(nonsense_is_not_opened),
 		test_case(waiting_for_a_cpu_is_what_the_scheduler_counts),
 		test_case(without_wakeups_it_is_said_why),
+		test_case(beside_another_sampler_times_are_its_own),
 		test_case(system_calls_are_counted_by_number),
 		test_case(without_being_asked_for_nothing_is_counted),
 	};
