@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -334,6 +335,80 @@ static void what_did_not_fit_is_said_and_counted(void **state)
 	}
 }
 
+/* Two processes (the target is one) which hand a byte to each other: a switch and a wake-up each time. */
+static pid_t start_ping_pong(void)
+{
+	int there[2], back[2];
+	assert_int_equal(pipe2(there, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(back, O_CLOEXEC), 0);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		cpu_set_t one;
+		char byte = 0;
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		CPU_ZERO(&one);
+		CPU_SET(0, &one);
+		if (sched_setaffinity(0, sizeof(one), &one) < 0)
+			_exit(1);
+		pid_t other = fork();
+		if (other == 0)
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+		const int *from = other == 0 ? there : back;
+		const int *to = other == 0 ? back : there;
+		while (write(to[1], &byte, 1) == 1 && read(from[0], &byte, 1) == 1)
+			;
+		_exit(0);
+	}
+	for (int i = 0; i < 2; i++) {
+		(void)close(there[i]);
+		(void)close(back[i]);
+	}
+	return pid;
+}
+
+/* Off-CPU time is given up on then, with its wake-ups; the CPU's is not. */
+static void a_host_that_does_nothing_but_switch_is_let_alone(void **state)
+{
+	(void)state;
+	static struct kept kept;
+	struct gd_error err = { 0 };
+	struct gd_collect c = { .sink = &kept.sink,
+		                .window = { .duration_ns = 2500 * MS, .frequency_hz = 99 } };
+	pid_t pid = start_ping_pong();
+	kept_init(&kept);
+	assert_ok(gd_target_open(pid, &c.target, &err), &err);
+	struct gd_outcome outcome = gd_collector_samples.collect(&c);
+	(void)kill(pid, SIGKILL);
+	(void)waitpid(pid, NULL, 0);
+	gd_target_close(c.target);
+	const struct kept_artifact *facts = kept_find(&kept, "samples.json");
+	const struct kept_artifact *away = kept_find(&kept, "offcpu.pb.gz");
+	assert_true(facts != NULL && away != NULL);
+	if (outcome.grade == GD_GRADE_SKIPPED || away->absent) {
+		kept_deinit(&kept);
+		test_skip("%s", outcome.why.msg);
+	}
+	json_t *json = json_loadb(facts->bytes.data, facts->bytes.len, 0, NULL);
+	assert_non_null(json);
+	const json_t *offcpu = json_object_get(json, "offcpu");
+	uint64_t given_up = number(offcpu, "given_up_ns"), records = number(offcpu, "records_of_all");
+	uint64_t wakeups = number(offcpu, "wakeups"), every = number(offcpu, "every");
+	json_decref(json);
+	struct gd_outcome of_away = away->outcome;
+	kept_deinit(&kept);
+	print_message("# %lu records of switches, %lu wake-ups, every %lu, given up: %s\n",
+	              (unsigned long)records, (unsigned long)wakeups, (unsigned long)every,
+	              given_up != 0 ? "yes" : "no");
+	if (given_up == 0)
+		test_skip("the machine is too busy: %lu records of switches", (unsigned long)records);
+	assert_int_equal(every, 0);
+	assert_int_equal(of_away.grade, GD_GRADE_PARTIAL);
+	assert_int_equal(of_away.why.code, -EBUSY);
+	/* What came until the reader looked, a tenth of a second later, and no more. */
+	assert_true(records + wakeups < 1000000);
+}
+
 /* ---- against Go's own profiler ---------------------------------------------------------------- */
 
 /*
@@ -444,6 +519,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		test_case(callers_are_right_and_roots_are_reached),
 		test_case(what_did_not_fit_is_said_and_counted),
+		test_case(a_host_that_does_nothing_but_switch_is_let_alone),
 		test_case(shares_are_those_of_go_s_own_profiler),
 	};
 	return test_run(tests);
