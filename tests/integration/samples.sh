@@ -33,7 +33,7 @@ fail() { echo "$*"; exit 1; }
 
 # Works and sleeps, says so, and does on a line of its input what the line says.
 cat >"$dir/busy.py" <<'END'
-import os, sys, threading, time
+import os, signal, sys, threading, time
 
 def work():
     while True:
@@ -49,6 +49,7 @@ with open(sys.argv[1], "w") as said:
 for line in sys.stdin:
     if line.startswith("fork"):
         if os.fork() == 0:
+            signal.alarm(20)  # nobody else ends it
             work()
     elif line.startswith("exec"):
         os.execv("/bin/sleep", ["sleep", "60"])
