@@ -53,6 +53,7 @@ target := \
 	target/memory_image.c \
 	target/memory_live.c \
 	target/perf_event.c \
+	target/sockets.c \
 	target/stat.c \
 	target/target.c \
 	target/threads.c \
@@ -538,6 +539,7 @@ tests := \
 	tests/test_target_image.c \
 	tests/test_target_maps.c \
 	tests/test_target_memory.c \
+	tests/test_target_sockets.c \
 	tests/test_target_stat.c \
 	tests/test_target_target.c \
 	tests/test_target_threads.c \
