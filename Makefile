@@ -122,6 +122,7 @@ golang := \
 	golang/calibrate_g.c \
 	golang/calibrate_m.c \
 	golang/class.c \
+	golang/exectrace.c \
 	golang/frames.c \
 	golang/funcname.c \
 	golang/gather.c \
@@ -483,6 +484,7 @@ tests := \
 	tests/test_golang_buildinfo.c \
 	tests/test_golang_calibrate.c \
 	tests/test_golang_class.c \
+	tests/test_golang_exectrace.c \
 	tests/test_golang_funcname.c \
 	tests/test_golang_gather.c \
 	tests/test_golang_gauges.c \
@@ -655,6 +657,7 @@ fuzzers := \
 	build_id \
 	buildinfo \
 	core_map \
+	exectrace \
 	exposition \
 	flame \
 	gauges \
