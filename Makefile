@@ -244,6 +244,7 @@ collectors := \
 	collectors/contention.c \
 	collectors/core.c \
 	collectors/core_notes.c \
+	collectors/debug_port.c \
 	collectors/goroutines.c \
 	collectors/goroutines_lines.c \
 	collectors/goroutines_profile.c \
@@ -290,8 +291,14 @@ agent := \
 	agent/captures.c \
 	agent/compressor.c \
 	agent/compressor_process.c \
+	agent/connector.c \
 	agent/control.c \
 	agent/control_ask.c \
+	agent/debug_http.c \
+	agent/debug_listeners.c \
+	agent/debug_port.c \
+	agent/debug_port_client.c \
+	agent/debug_port_facts.c \
 	agent/exporter.c \
 	agent/exposition.c \
 	agent/footprint.c \
@@ -394,7 +401,9 @@ tests := \
 	tests/test_agent_baselines.c \
 	tests/test_agent_capture.c \
 	tests/test_agent_capture_hostile.c \
+	tests/test_agent_connector.c \
 	tests/test_agent_control.c \
+	tests/test_agent_debug_port.c \
 	tests/test_agent_exposition.c \
 	tests/test_agent_footprint.c \
 	tests/test_agent_hook.c \
@@ -603,6 +612,7 @@ integration := \
 	tests/integration/core_bad.sh \
 	tests/integration/core_kill.sh \
 	tests/integration/core_truth.sh \
+	tests/integration/debug_port.sh \
 	tests/integration/demo.sh \
 	tests/integration/demo_alert.sh \
 	tests/integration/flame.sh \
@@ -622,7 +632,7 @@ c_victims := \
 	pages \
 	selfcheck \
 	uffd
-go_victims := states quiet churn symbols totals gocheck still busy
+go_victims := states quiet churn symbols totals gocheck still busy profiled
 # The tests that look at Go victims; only they wait for the toolchains.
 go_tests := \
 	tests/test_agent_parser.c \
@@ -911,7 +921,7 @@ $(out)/tests/test_freeze_run: $(watched:freeze/%.c=$(out)/tests/%_with_faults.o)
 $(patsubst %.c,$(out)/%,$(filter tests/test_archive_% tests/test_report_%,$(tests))): \
 	$(out)/tests/archives.o
 # And profiles to put into them.
-$(patsubst %.c,$(out)/%,$(filter tests/test_report_cpu% tests/test_report_flame% tests/test_report_heap% \
+$(patsubst %.c,$(out)/%,$(filter tests/test_agent_debug_port% tests/test_report_cpu% tests/test_report_flame% tests/test_report_heap% \
 	tests/test_report_pprof%,$(tests))): $(out)/tests/profiles.o
 # And some with the memory of a process.
 $(patsubst %.c,$(out)/%,$(filter tests/test_archive_core% tests/test_cli_extract% \
