@@ -322,7 +322,7 @@ static struct gd_outcome check_profile(struct gd_debug_http_get *get,
 	return GD_OUTCOME_COMPLETE;
 }
 
-/* Of a trace that was cut off the whole records are kept. */
+/* Of a trace that was cut off its whole generations are kept, which readers take; or what records there are. */
 static struct gd_outcome check_trace(struct gd_debug_http_get *get,
                                      struct gd_debug_port_facts *facts)
 {
@@ -335,10 +335,12 @@ static struct gd_outcome check_trace(struct gd_debug_http_get *get,
 	if (gd_exectrace_read(get->body.data, n, &facts->exectrace, &err) < 0)
 		return gd_outcome_of(GD_GRADE_FAILED, judged < 0 ? &cut : &err);
 	facts->has_exectrace = true;
-	get->body.len = facts->exectrace.whole;
-	if (judged == 0 && get->body.len < n)
+	if (judged == 0 && facts->exectrace.whole < n)
 		judged = gd_fail(&cut, -EBADMSG, "it makes no sense from byte %zu on",
 		                 facts->exectrace.whole);
+	if (judged < 0)
+		get->body.len = facts->exectrace.generations > 0 ? facts->exectrace.generations
+		                                                 : facts->exectrace.whole;
 	return judged < 0 ? gd_outcome_of(GD_GRADE_PARTIAL, &cut) : GD_OUTCOME_COMPLETE;
 }
 

@@ -133,14 +133,17 @@ static void read_clocks(struct gd_bytes b, uint64_t batch_ticks, struct gd_exect
 
 static void read_new_batch(struct gd_bytes *b, struct gd_exectrace *t)
 {
+	size_t begin = b->pos;
 	uint8_t type = gd_bytes_u8(b);
-	if (type == NEW_END && t->format >= 1026)
+	if (type == NEW_END && t->format >= 1026) {
+		t->generations = b->pos;
 		return;
+	}
 	if (type != NEW_BATCH && type != NEW_EXPERIMENTAL)
 		b->bad = true;
 	if (type == NEW_EXPERIMENTAL)
 		(void)gd_bytes_u8(b);
-	(void)gd_bytes_uvarint(b); /* generation */
+	uint64_t generation = gd_bytes_uvarint(b);
 	(void)gd_bytes_uvarint(b); /* thread */
 	uint64_t ticks = gd_bytes_uvarint(b);
 	uint64_t n = gd_bytes_uvarint(b);
@@ -149,6 +152,10 @@ static void read_new_batch(struct gd_bytes *b, struct gd_exectrace *t)
 	const uint8_t *events = gd_bytes_take(b, (size_t)n);
 	if (events == NULL)
 		return;
+	/* Before 1026 it ends where the next one begins. */
+	if (t->format < 1026 && t->batches > 0 && generation != t->generation)
+		t->generations = begin;
+	t->generation = generation;
 	if (type == NEW_BATCH)
 		read_clocks(gd_bytes_of(events, (size_t)n), ticks, t);
 	/* Strings, stacks and clocks come in batches that are written when they are, and say so. */

@@ -24,6 +24,10 @@ struct gd_exectrace {
 	uint64_t batches;     /* runs of events by one thread or P */
 	uint64_t first, last; /* when the first batch begins, and the last; in its unit */
 	size_t whole;         /* bytes up to the end of its last whole record */
+	/* Since 1022: bytes up to the end of its last generation that is known to be whole, about a second
+	 * of events with all that they refer to: readers need no more.  0: none is. */
+	size_t generations;
+	uint64_t generation;  /* the one at its end */
 	/* Format 1025 and later: three clocks at one instant, by its own word. */
 	bool has_snapshot;
 	uint64_t snapshot_ticks, snapshot_monotonic_ns;

@@ -203,6 +203,32 @@ static void one_that_is_cut_off_is_read_up_to_there(void **state)
 	expect_cut(&new);
 }
 
+static void whole_generations_are_known(void **state)
+{
+	(void)state;
+	static const char *const formats[] = { "1.22", "1.25", "1.26" };
+	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+		GD_BUF struct gd_buf bytes = GD_BUF_INIT(4096);
+		struct gd_exectrace t;
+		struct gd_error err = { 0 };
+		bool says = strcmp(formats[i], "1.26") == 0;
+		put_head(&bytes, formats[i]);
+		put_batch(&bytes, 1, BEGIN_TICKS, "", 0);
+		put_batch(&bytes, 1, BEGIN_TICKS + 1, "", 0);
+		assert_ok(gd_exectrace_read(bytes.data, bytes.len, &t, &err), &err);
+		assert_int_equal(t.generations, 0);
+		if (says)
+			gd_buf_putc(&bytes, 52);
+		size_t first = bytes.len;
+		put_batch(&bytes, 2, BEGIN_TICKS + 2, "", 0);
+		put_batch(&bytes, 2, BEGIN_TICKS + 3, "", 0);
+		assert_ok(gd_exectrace_read(bytes.data, bytes.len, &t, &err), &err);
+		assert_int_equal(t.generations, first);
+		assert_int_equal(t.generation, 2);
+		assert_int_equal(t.whole, bytes.len);
+	}
+}
+
 static void nonsense_ends_it(void **state)
 {
 	(void)state;
@@ -253,6 +279,7 @@ int main(void)
 		test_case(experimental_batches_are_passed_over),
 		test_case(an_old_trace_counts_cycles),
 		test_case(one_that_is_cut_off_is_read_up_to_there),
+		test_case(whole_generations_are_known),
 		test_case(nonsense_ends_it),
 		test_case(what_is_none_is_refused),
 	};

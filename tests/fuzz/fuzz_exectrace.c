@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct gd_exectrace again;
 	if (gd_exectrace_read(data, size, &t, NULL) < 0)
 		return 0;
-	if (t.whole > size || t.whole < 16 || t.batches == 0 || t.first > t.last)
+	if (t.generations > t.whole || t.whole > size || t.whole < 16 || t.batches == 0 || t.first > t.last)
 		abort();
 	if (gd_exectrace_read(data, t.whole, &again, NULL) < 0 || again.whole != t.whole ||
 	    again.batches != t.batches || again.first != t.first || again.last != t.last ||
