@@ -142,6 +142,35 @@ if [ "$(id -u)" -eq 0 ] && [ -x "$BUILD/godiagd" ]; then
 	# A light one is light.
 	"$BUILD/godiag-capture" --run "$dir/run" --agent --pid "$pid" --profile light >"$dir/second" || fail "exit $?"
 	"$godiag" list "$(cut -d' ' -f1 "$dir/second")" | grep -q own. && fail "a light capture asks"
+	agent_stop "$dir"
+
+	# Its unit gives it a network namespace of its own: with CAP_SYS_ADMIN its connector enters the service's,
+	# and without it there is a reason.
+	step "the agent in a network namespace of its own"
+	mkdir "$dir/unit"
+	real=$BUILD
+	ln -s "$(cd "$BUILD" && pwd)"/godiag* "$dir/unit/"
+	for caps in with without; do
+		rm -f "$dir/unit/godiagd"
+		[ $caps = with ] && drop= || drop='setpriv --bounding-set=-sys_admin'
+		printf '#!/bin/sh\nexec unshare -n %s "%s/godiagd" "$@"\n' "$drop" "$(cd "$real" && pwd)" \
+			>"$dir/unit/godiagd"
+		chmod +x "$dir/unit/godiagd"
+		BUILD=$dir/unit
+		agent_start "$dir"
+		"$BUILD/godiag-capture" --run "$dir/run" --agent --pid "$pid" >"$dir/third" || fail "exit $?"
+		BUILD=$real
+		snap=$(cut -d' ' -f1 "$dir/third")
+		if [ $caps = with ]; then
+			extract debug_port.json own.trace
+			[ "$(fact .trace.clock.aligned)" = true ] || fail "$(cat "$dir/a/debug_port.json")"
+		else
+			extract debug_port.json
+			fact .cpu.why | grep -q 'may not be entered' || fail "$(fact .cpu.why)"
+			[ "$(fact .cpu.grade)" = skipped ] || fail "$(fact .cpu)"
+		fi
+		agent_stop "$dir"
+	done
 	stop
 else
 	echo "# no agent here"
