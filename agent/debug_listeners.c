@@ -212,12 +212,21 @@ static int take_end(void *arg, const struct gd_proc_net_inet *line, bool v6)
 	return 0;
 }
 
+/* 1 or 0, or why it is not known. */
+static int owns(int proc_fd, uint64_t inode, struct gd_error *err)
+{
+	GD_FREE uint64_t *own = NULL;
+	ssize_t n = read_own(proc_fd, &own, err);
+	if (n < 0)
+		return (int)n;
+	return among(own, (size_t)n, inode) ? 1 : 0;
+}
+
 int gd_debug_listeners_took(int proc_fd, int fd, struct gd_error *err)
 {
 	struct sockaddr_storage ours = { 0 };
 	struct sockaddr_storage theirs = { 0 };
 	socklen_t len = sizeof(ours);
-	GD_FREE uint64_t *own = NULL;
 	if (getsockname(fd, (struct sockaddr *)&ours, &len) < 0)
 		return gd_fail_errno(err, -errno, "our end");
 	len = sizeof(theirs);
@@ -227,8 +236,5 @@ int gd_debug_listeners_took(int proc_fd, int fd, struct gd_error *err)
 	(void)walk(proc_fd, take_end, &e);
 	if (e.inode == 0)
 		return gd_fail(err, -EAGAIN, "nobody has accepted the connection");
-	ssize_t n = read_own(proc_fd, &own, err);
-	if (n < 0)
-		return (int)n;
-	return among(own, (size_t)n, e.inode) ? 1 : 0;
+	return owns(proc_fd, e.inode, err);
 }

@@ -31,49 +31,62 @@
 /* To write what it has, once it was told to stop. */
 #define WRITE_NS (30 * SECOND)
 /* A service that is busy accepts us when it gets to it. */
-#define TOOK_NS (SECOND * 3 / 10)
-#define TOOK_AGAIN_MS 20
+#define ACCEPT_NS (2 * SECOND)
+#define LOOK_NS (SECOND / 50)
+#define LOOK_MAX_NS (SECOND / 5)
 
 /* ---- connections ---------------------------------------------------------------------------- */
-
-/* 0: the target itself has taken it. */
-static int check_taken(const struct gd_debug_port *p, int fd, struct gd_error *err)
-{
-	int64_t until_ns = gd_clock_monotonic_ns() + TOOK_NS;
-	int r = gd_debug_listeners_took(p->options.target->fds.proc_fd, fd, err);
-	while (r == -EAGAIN && gd_clock_monotonic_ns() < until_ns) {
-		(void)poll(NULL, 0, TOOK_AGAIN_MS);
-		r = gd_debug_listeners_took(p->options.target->fds.proc_fd, fd, err);
-	}
-	if (r == 0)
-		return gd_fail(err, -EPERM, "another process answers on this port");
-	return r < 0 ? r : 0;
-}
 
 static int make_connection(struct gd_debug_port *p, uint32_t listener, int *ret_fd,
                            struct gd_error *err)
 {
 	struct sockaddr_storage to[2];
 	size_t n = gd_debug_listeners_reach(&p->listeners[listener], to);
-	GD_CLOSE int fd = -1;
 	int r = -ENOENT;
 	for (size_t i = 0; r < 0 && i < n; i++)
-		r = gd_connector_connect(&p->connector, p->namespace_fd, &to[i], &fd, err);
-	if (r == 0)
-		r = check_taken(p, fd, err);
-	if (r == 0)
-		*ret_fd = gd_steal_fd(&fd);
+		r = gd_connector_connect(&p->connector, p->namespace_fd, &to[i], ret_fd, err);
 	return r;
+}
+
+/* The answer to what it asked; the descriptor goes with it when there is no error. */
+static int answer(struct gd_debug_port *p, int fd, const struct gd_error *why)
+{
+	return gd_message_send(p->ask_fd, GD_DEBUG_PORT_CONNECTION, 0, why, sizeof(*why), &fd,
+	                       why->code == 0 ? 1 : 0, NULL);
+}
+
+/* A connection is handed on once the target itself has taken it.  0, or -EPIPE and the like. */
+static int look_at_waiting(struct gd_debug_port *p)
+{
+	struct gd_error err = { 0 };
+	int64_t begun_ns = gd_clock_monotonic_ns();
+	if (p->waiting_fd < 0 || begun_ns < p->next_look_ns)
+		return 0;
+	int r = gd_debug_listeners_took(p->options.target->fds.proc_fd, p->waiting_fd, &err);
+	int64_t now_ns = gd_clock_monotonic_ns();
+	if (r == -EAGAIN && now_ns - p->waiting_ns < ACCEPT_NS) {
+		/* Looking reads tables that may be long, and we have other things to do. */
+		int64_t rest_ns = 2 * (now_ns - begun_ns);
+		rest_ns = rest_ns < LOOK_NS ? LOOK_NS : rest_ns;
+		p->next_look_ns = now_ns + (rest_ns < LOOK_MAX_NS ? rest_ns : LOOK_MAX_NS);
+		return 0;
+	}
+	GD_CLOSE int fd = gd_steal_fd(&p->waiting_fd);
+	if (r == 0)
+		(void)gd_fail(&err, -EPERM, "another process answers on this port");
+	else if (r == 1)
+		err = (struct gd_error){ 0 };
+	return answer(p, fd, &err);
 }
 
 static int grant_connection(struct gd_debug_port *p, uint32_t listener)
 {
 	struct gd_error err = { 0 };
-	GD_CLOSE int fd = -1;
-	if (make_connection(p, listener, &fd, &err) == 0)
-		err = (struct gd_error){ 0 };
-	return gd_message_send(p->ask_fd, GD_DEBUG_PORT_CONNECTION, 0, &err, sizeof(err), &fd,
-	                       fd >= 0 ? 1 : 0, NULL);
+	if (make_connection(p, listener, &p->waiting_fd, &err) < 0)
+		return answer(p, -1, &err);
+	p->waiting_ns = gd_clock_monotonic_ns();
+	p->next_look_ns = 0;
+	return look_at_waiting(p);
 }
 
 /* ---- serving -------------------------------------------------------------------------------- */
@@ -106,7 +119,8 @@ static int take_message(struct gd_debug_port *p)
 	if (m.n_fds > 0)
 		return -EBADMSG;
 	if (m.type == GD_DEBUG_PORT_ASK && m.len == sizeof(body.listener) && !p->ready &&
-	    body.listener < GD_DEBUG_LISTENERS_MAX && p->listeners[body.listener].inode != 0 &&
+	    p->waiting_fd < 0 && body.listener < GD_DEBUG_LISTENERS_MAX &&
+	    p->listeners[body.listener].inode != 0 &&
 	    p->asks++ < GD_DEBUG_PORT_ASKS_MAX)
 		return grant_connection(p, body.listener);
 	if (m.type == GD_DEBUG_PORT_READY && m.len == 0 && !p->ready) {
@@ -147,7 +161,9 @@ static void kill_it(struct gd_debug_port *p)
 static void serve(struct gd_debug_port *p, int timeout_ms)
 {
 	struct pollfd at = { .fd = p->ask_fd, .events = POLLIN };
-	int r = p->ask_fd >= 0 && poll(&at, 1, timeout_ms) > 0 ? take_message(p) : 0;
+	int r = 0;
+	if (p->ask_fd >= 0)
+		r = poll(&at, 1, timeout_ms) > 0 ? take_message(p) : look_at_waiting(p);
 	if (r == -EPIPE)
 		hang_up(p);
 	else if (r < 0)
@@ -164,7 +180,7 @@ static void bring_to_ready(struct gd_debug_port *p)
 	int64_t until_ns = gd_clock_monotonic_ns() + BEGIN_NS;
 	while (!p->ready && p->ask_fd >= 0 && !is_cancelled(p) &&
 	       gd_clock_monotonic_ns() < until_ns)
-		serve(p, TICK_MS);
+		serve(p, p->waiting_fd < 0 ? TICK_MS : (int)(LOOK_NS / 1000000));
 }
 
 /* ---- beginning ------------------------------------------------------------------------------ */
@@ -294,10 +310,9 @@ static void attend(struct gd_debug_port *p, struct gd_packer_order *packer)
 		(void)poll(at, 3, TICK_MS);
 		if ((at[1].revents & POLLIN) != 0)
 			gd_packer_order_scratch(packer);
-		if (at[2].revents != 0)
-			serve(p, 0);
-		else if (at[0].revents != 0)
+		if (at[2].revents == 0 && at[0].revents != 0)
 			return;
+		serve(p, 0);
 		int64_t now_ns = gd_clock_monotonic_ns();
 		if (stopped_ns == 0 && (now_ns > end_of(p) || is_cancelled(p))) {
 			tell(p, GD_DEBUG_PORT_STOP);
@@ -355,7 +370,7 @@ void gd_debug_port_stop(struct gd_debug_port *p)
 	gd_connector_stop(&p->connector);
 	if (p->pid != 0)
 		reap(p, &unused, &status);
-	int *const fds[] = { &p->namespace_fd, &p->pid_fd, &p->record_fd };
+	int *const fds[] = { &p->namespace_fd, &p->pid_fd, &p->record_fd, &p->waiting_fd };
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
 		if (*fds[i] >= 0)
 			(void)close(*fds[i]);

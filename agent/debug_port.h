@@ -35,13 +35,15 @@ struct gd_debug_port {
 	pid_t pid; /* of the client; 0: none */
 	int pid_fd, ask_fd, record_fd;
 	unsigned asks;
+	int waiting_fd;            /* connected, and not accepted yet; -1: none */
+	int64_t waiting_ns, next_look_ns; /* since; when it is looked at again */
 	bool ready, wanted, done;
 	struct gd_outcome outcome; /* done: by its own word */
 	int64_t gone_ns;           /* when it was told to go, or wanted to */
 };
 #define GD_DEBUG_PORT_INIT                                                                         \
 	((struct gd_debug_port){ .connector = GD_CONNECTOR_INIT, .namespace_fd = -1, .pid_fd = -1, \
-	                         .ask_fd = -1, .record_fd = -1 })
+	                         .ask_fd = -1, .record_fd = -1, .waiting_fd = -1 })
 
 /*
  * Starts the client and serves it until it knows whom to ask, or for half a second: a service that hangs must
@@ -52,7 +54,7 @@ int gd_debug_port_begin(const struct gd_debug_port_options *options, struct gd_d
 
 /* The window begins; for a client that is not ready yet as soon as it is. */
 void gd_debug_port_go(struct gd_debug_port *port);
-/* Answers what it asks meanwhile; waits for nothing but connections. */
+/* Answers what it asks meanwhile; waits for nothing but a connection to be made. */
 void gd_debug_port_serve(struct gd_debug_port *port);
 
 struct gd_debug_port_result {

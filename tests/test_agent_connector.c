@@ -134,7 +134,7 @@ static void it_enters_the_namespace_it_is_shown_and_comes_back(void **state)
 	GD_CLOSE int here = own_namespace();
 	GD_CLOSE int listener = listen_somewhere(&port);
 	struct sockaddr_storage to = loopback(port);
-	assert_true(there >= 0);
+	assert_true(there >= 0 && listener >= 0);
 	assert_ok(gd_connector_start(&c, &err), &err);
 	/* The same address leads elsewhere from there. */
 	assert_fails(gd_connector_connect(&c, there, &to, &fd, &err), -ENETUNREACH, &err);

@@ -77,7 +77,8 @@ for victim in $victims; do
 	jq -e '.cpu | .begun.realtime_ns <= .time_ns and .time_ns <= .ended.realtime_ns and
 		.duration_ns >= 900000000' "$dir/a/debug_port.json" >/dev/null || fail "$(fact -c .cpu)"
 	"$godiag" report "$snap" own.cpu.pb.gz --format folded >"$dir/folded" || fail "report: exit $?"
-	"$godiag" show "$snap" >/dev/null || fail "show: exit $?"
+	"$godiag" show "$snap" >"$dir/shown" || fail "show: exit $?"
+	grep -q "by the service itself: own.cpu.pb.gz .*own.trace" "$dir/shown" || fail "show: $(cat "$dir/shown")"
 	"$godiag" verify "$snap" --quiet || fail "verify: exit $?"
 	stop
 done
