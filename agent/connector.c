@@ -178,7 +178,7 @@ int gd_connector_connect(struct gd_connector *c, int namespace_fd,
 {
 	const struct question q = { .to = *to };
 	GD_MESSAGE struct gd_message m = { .n_fds = 0 };
-	struct answer answer;
+	struct answer answer = { .code = -EBADMSG };
 	int r = c->fd < 0 ? gd_fail(err, -EPIPE, "there is no connector")
 	                  : gd_message_send(c->fd, MESSAGE_CONNECT, ++c->seq, &q, sizeof(q),
 	                                    &namespace_fd, 1, err);

@@ -102,8 +102,10 @@ static bool among(const uint64_t *inodes, size_t n, uint64_t inode)
 static ssize_t read_own(int proc_fd, uint64_t **ret, struct gd_error *err)
 {
 	uint64_t *inodes = malloc(GD_SOCKETS_FDS_MAX * sizeof(*inodes));
-	if (inodes == NULL)
-		return gd_fail_errno(err, -ENOMEM, "its sockets");
+	if (inodes == NULL) {
+		(void)gd_fail_errno(err, -ENOMEM, "its sockets");
+		return -ENOMEM;
+	}
 	*ret = inodes;
 	return gd_sockets_read(proc_fd, inodes, GD_SOCKETS_FDS_MAX, NULL, err);
 }

@@ -30,7 +30,7 @@ static struct sockaddr_storage loopback(uint16_t port)
 static int listen_somewhere(uint16_t *ret_port)
 {
 	struct sockaddr_storage at = loopback(0);
-	struct sockaddr_in in;
+	struct sockaddr_in in = { 0 };
 	socklen_t len = sizeof(in);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_true(fd >= 0);

@@ -310,9 +310,9 @@ static enum gd_exit capture(pid_t pid, uint16_t port, const volatile sig_atomic_
 {
 	struct gd_plan plan;
 	assert_ok(gd_plan_make(GD_PROFILE_STANDARD, "debug_port", NULL, &plan, err), err);
-	plan.window.duration_ns = 200 * 1000000;
+	plan.window.duration_ns = INT64_C(200000000);
 	plan.debug_port.port = port;
-	plan.debug_port.trace_ns = 100 * 1000000;
+	plan.debug_port.trace_ns = INT64_C(100000000);
 	const struct gd_capture_options options = { .pid = pid, .plan = &plan,
 		                                    .output_dir = test_dir(), .trigger = "manual",
 		                                    .cancelled = cancelled };

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "tests/test.h"
@@ -61,8 +60,10 @@ static void a_new_trace_counts_the_monotonic_clock(void **state)
 	(void)state;
 	static const struct {
 		const char *format;
+		unsigned number;
 		bool synced;
-	} rows[] = { { "1.22", false }, { "1.23", false }, { "1.25", true }, { "1.26", true } };
+	} rows[] = { { "1.22", 1022, false }, { "1.23", 1023, false }, { "1.25", 1025, true },
+		     { "1.26", 1026, true } };
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		GD_BUF struct gd_buf bytes = GD_BUF_INIT(4096);
 		struct gd_exectrace t;
@@ -74,7 +75,7 @@ static void a_new_trace_counts_the_monotonic_clock(void **state)
 		if (strcmp(rows[i].format, "1.26") == 0)
 			gd_buf_putc(&bytes, 52);
 		assert_ok(gd_exectrace_read(bytes.data, bytes.len, &t, &err), &err);
-		assert_int_equal(t.format, 1000 + atoi(rows[i].format + 2));
+		assert_int_equal(t.format, rows[i].number);
 		assert_int_equal(t.per_second, 15625000);
 		assert_true(t.nanotime);
 		assert_int_equal(t.batches, 3);
@@ -147,13 +148,14 @@ static void an_old_trace_counts_cycles(void **state)
 {
 	(void)state;
 	static const char *const formats[] = { "1.11", "1.19", "1.21" };
+	static const unsigned numbers[] = { 1011, 1019, 1021 };
 	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
 		GD_BUF struct gd_buf bytes = GD_BUF_INIT(4096);
 		struct gd_exectrace t;
 		struct gd_error err = { 0 };
 		make_old(&bytes, formats[i]);
 		assert_ok(gd_exectrace_read(bytes.data, bytes.len, &t, &err), &err);
-		assert_int_equal(t.format, 1000 + atoi(formats[i] + 2));
+		assert_int_equal(t.format, numbers[i]);
 		assert_false(t.nanotime);
 		assert_int_equal(t.per_second, 40564501);
 		assert_int_equal(t.batches, 3);
