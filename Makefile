@@ -404,6 +404,7 @@ tests := \
 	tests/test_agent_connector.c \
 	tests/test_agent_control.c \
 	tests/test_agent_debug_port.c \
+	tests/test_agent_debug_port_hostile.c \
 	tests/test_agent_exposition.c \
 	tests/test_agent_footprint.c \
 	tests/test_agent_hook.c \
