@@ -55,6 +55,7 @@ target := \
 	target/memory_live.c \
 	target/perf_event.c \
 	target/perf_program.c \
+	target/sockets.c \
 	target/stat.c \
 	target/target.c \
 	target/threads.c \
@@ -123,6 +124,7 @@ golang := \
 	golang/calibrate_g.c \
 	golang/calibrate_m.c \
 	golang/class.c \
+	golang/exectrace.c \
 	golang/frames.c \
 	golang/funcname.c \
 	golang/gather.c \
@@ -245,6 +247,7 @@ collectors := \
 	collectors/contention.c \
 	collectors/core.c \
 	collectors/core_notes.c \
+	collectors/debug_port.c \
 	collectors/goroutines.c \
 	collectors/goroutines_lines.c \
 	collectors/goroutines_profile.c \
@@ -292,8 +295,14 @@ agent := \
 	agent/captures.c \
 	agent/compressor.c \
 	agent/compressor_process.c \
+	agent/connector.c \
 	agent/control.c \
 	agent/control_ask.c \
+	agent/debug_http.c \
+	agent/debug_listeners.c \
+	agent/debug_port.c \
+	agent/debug_port_client.c \
+	agent/debug_port_facts.c \
 	agent/exporter.c \
 	agent/exposition.c \
 	agent/footprint.c \
@@ -396,7 +405,10 @@ tests := \
 	tests/test_agent_baselines.c \
 	tests/test_agent_capture.c \
 	tests/test_agent_capture_hostile.c \
+	tests/test_agent_connector.c \
 	tests/test_agent_control.c \
+	tests/test_agent_debug_port.c \
+	tests/test_agent_debug_port_hostile.c \
 	tests/test_agent_exposition.c \
 	tests/test_agent_footprint.c \
 	tests/test_agent_grant.c \
@@ -487,6 +499,7 @@ tests := \
 	tests/test_golang_buildinfo.c \
 	tests/test_golang_calibrate.c \
 	tests/test_golang_class.c \
+	tests/test_golang_exectrace.c \
 	tests/test_golang_funcname.c \
 	tests/test_golang_gather.c \
 	tests/test_golang_gauges.c \
@@ -544,6 +557,7 @@ tests := \
 	tests/test_target_image.c \
 	tests/test_target_maps.c \
 	tests/test_target_memory.c \
+	tests/test_target_sockets.c \
 	tests/test_target_stat.c \
 	tests/test_target_target.c \
 	tests/test_target_threads.c \
@@ -605,6 +619,7 @@ integration := \
 	tests/integration/core_bad.sh \
 	tests/integration/core_kill.sh \
 	tests/integration/core_truth.sh \
+	tests/integration/debug_port.sh \
 	tests/integration/demo.sh \
 	tests/integration/demo_alert.sh \
 	tests/integration/flame.sh \
@@ -625,7 +640,7 @@ c_victims := \
 	pages \
 	selfcheck \
 	uffd
-go_victims := states quiet churn symbols totals gocheck still busy
+go_victims := states quiet churn symbols totals gocheck still busy profiled
 # The tests that look at Go victims; only they wait for the toolchains.
 go_tests := \
 	tests/test_agent_parser.c \
@@ -661,6 +676,7 @@ fuzzers := \
 	build_id \
 	buildinfo \
 	core_map \
+	exectrace \
 	exposition \
 	flame \
 	gauges \
@@ -914,7 +930,7 @@ $(out)/tests/test_freeze_run: $(watched:freeze/%.c=$(out)/tests/%_with_faults.o)
 $(patsubst %.c,$(out)/%,$(filter tests/test_archive_% tests/test_report_%,$(tests))): \
 	$(out)/tests/archives.o
 # And profiles to put into them.
-$(patsubst %.c,$(out)/%,$(filter tests/test_report_cpu% tests/test_report_flame% tests/test_report_heap% \
+$(patsubst %.c,$(out)/%,$(filter tests/test_agent_debug_port% tests/test_report_cpu% tests/test_report_flame% tests/test_report_heap% \
 	tests/test_report_pprof%,$(tests))): $(out)/tests/profiles.o
 # And some with the memory of a process.
 $(patsubst %.c,$(out)/%,$(filter tests/test_archive_core% tests/test_cli_extract% \

@@ -222,6 +222,15 @@ static int open_state(struct gd_agent *agent, struct gd_error *err)
 	return 0;
 }
 
+/* Before we have no network any more; who starts without needs a restart to have one. */
+static int start_connector(struct gd_agent *agent, struct gd_error *err)
+{
+	for (size_t i = 0; i < agent->policy->n_services; i++)
+		if (agent->policy->services[i].debug_port.wanted)
+			return gd_connector_start(&agent->connector, err);
+	return 0;
+}
+
 static int begin(struct gd_agent *agent, struct gd_error *err)
 {
 	int r = gd_agent_load_policy(agent, &agent->policy, err);
@@ -238,6 +247,8 @@ static int begin(struct gd_agent *agent, struct gd_error *err)
 	/* Sockets are given to groups, which may want a capability that nothing later wants. */
 	if (r == 0)
 		r = open_sockets(agent, err);
+	if (r == 0)
+		r = start_connector(agent, err);
 	if (r == 0)
 		r = gd_role_enter(GD_ROLE_BROKER, NULL, 0, NULL, err);
 	if (r == 0)
@@ -257,6 +268,7 @@ static void end(struct gd_agent *agent)
 	gd_agent_stop_watcher(agent);
 	gd_agent_drop_hook(agent);
 	gd_agent_drop_upload(agent);
+	gd_connector_stop(&agent->connector);
 	gd_control_destroy(agent->control);
 	close_source(&agent->hook_listener);
 	close_source(&agent->upload_listener);
@@ -289,6 +301,7 @@ int gd_agent_main(const struct gd_agent_options *options)
 	agent->options = options;
 	agent->loop = GD_LOOP_INIT;
 	agent->run = GD_RUN_INIT;
+	agent->connector = GD_CONNECTOR_INIT;
 	agent->started_ns = gd_clock_now().boottime_ns;
 	agent->signals.fd = agent->timer.fd = -1;
 	agent->hook_listener.fd = agent->upload_listener.fd = -1;

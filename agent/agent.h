@@ -44,6 +44,7 @@ struct gd_agent {
 	struct gd_hook_peer *hook;
 	struct gd_upload_peer *upload;
 	struct gd_run run;
+	struct gd_connector connector; /* when the policy wanted one as we started */
 
 	struct gd_loop_source signals, timer, watcher_source, run_source;
 	struct gd_loop_source hook_listener, hook_source, upload_listener, upload_source;

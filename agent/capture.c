@@ -174,7 +174,8 @@ static enum state collect(struct gd_capture_state *c)
 	if (c->target == NULL)
 		return END_WINDOW;
 	for (size_t i = 0; i < plan->n; i++)
-		if (!plan->list[i].collector->of_image && !plan->list[i].collector->windowed)
+		if (!plan->list[i].collector->of_image && !plan->list[i].collector->windowed &&
+		    !plan->list[i].collector->apart)
 			gd_capture_collector(c, "collect:", i);
 	return gd_capture_core(c) != NULL || c->options->freeze.consistent ? FREEZE : END_WINDOW;
 }
@@ -236,8 +237,10 @@ static void fill_end(struct gd_capture_state *c, struct gd_packer_order_end *end
 		.memory_reads = c->parser.memory.reads,
 		.memory_bytes = c->parser.memory.bytes,
 		.memory_faults = c->parser.memory.faults,
-		.cpu_ns = gd_clock_cpu_ns() + c->parser.cpu_ns + c->frozen.cpu_ns,
-		.peak_rss_bytes = c->parser.peak_rss_bytes + c->frozen.peak_rss_bytes,
+		.cpu_ns = gd_clock_cpu_ns() + c->parser.cpu_ns + c->frozen.cpu_ns +
+		          c->debug_port_result.cpu_ns,
+		.peak_rss_bytes = c->parser.peak_rss_bytes + c->frozen.peak_rss_bytes +
+		                  c->debug_port_result.peak_rss_bytes,
 		.frozen = s->frozen,
 		.target_pause_ns = s->target_pause_ns,
 		.n_steps = s->n_steps,
@@ -387,6 +390,7 @@ enum gd_exit gd_capture_run(const struct gd_capture_options *options,
 		.output = GD_OUTPUT_INIT,
 		.plan_json = GD_BUF_INIT(65536),
 		.frozen = GD_FREEZER_RESULT_INIT,
+		.debug_port = GD_DEBUG_PORT_INIT,
 	};
 	struct gd_sm sm = {
 		.name = "capture",
@@ -413,6 +417,7 @@ enum gd_exit gd_capture_run(const struct gd_capture_options *options,
 		gd_sm_move(&sm, next);
 	}
 	enum gd_exit exit = exit_of(&c, err);
+	gd_debug_port_stop(&c.debug_port);
 	gd_packer_order_stop(&c.packer);
 	gd_parser_order_stop(&c.parser);
 	gd_freezer_result_deinit(&c.frozen);

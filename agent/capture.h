@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "agent/connector.h"
 #include "agent/exit.h"
 #include "agent/plan.h"
 #include "archive/archive.h"
@@ -75,6 +76,7 @@ struct gd_capture_options {
 	/* Within the window of a collector that needs time. NULL allowed. */
 	void (*progress_time)(void *arg, const char *name, int64_t ns, int64_t of_ns);
 	void *progress_arg;
+	const struct gd_connector *connector; /* one that runs (connector.h); NULL: started if needed */
 	uint64_t silent_ns; /* a reader that does nothing for so long is ended; 0: 10 s */
 };
 

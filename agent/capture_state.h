@@ -4,6 +4,7 @@
  * image, capture_window.c what runs beside, capture_steps.c the book-keeping of all.
  */
 #include "agent/capture.h"
+#include "agent/debug_port.h"
 #include "agent/freezer.h"
 #include "agent/packer_order.h"
 #include "agent/parser_order.h"
@@ -23,6 +24,9 @@ struct gd_capture_state {
 	struct gd_ranges left_out; /* not in the core, by what is known from it */
 	struct gd_ranges noscan;   /* kept as zeros */
 	struct gd_step *window;   /* the windowed collector's, NULL: none runs */
+	struct gd_debug_port debug_port;
+	struct gd_debug_port_result debug_port_result;
+	struct gd_step *debug_port_step; /* NULL: none runs */
 	struct gd_outcome worst;
 	enum gd_exit exit;     /* of a step that ended the capture */
 	struct gd_error error;
@@ -47,8 +51,8 @@ void gd_capture_count(struct gd_capture_state *c, const char *name, bool named,
 void gd_capture_collector(struct gd_capture_state *c, const char *prefix, size_t item);
 
 /*
- * The plan's windowed collector (capture_window.c): begins before the others, and ends when its time is up
- * and they are done.
+ * What runs in the plan's window (capture_window.c), samples and what the service says of itself: begins
+ * before the others, and ends when its time is up and they are done.
  */
 void gd_capture_window_begin(struct gd_capture_state *c);
 void gd_capture_window_end(struct gd_capture_state *c);

@@ -99,7 +99,8 @@ static int start_run(struct gd_agent *agent, const struct gd_operation *o, struc
 		const struct gd_process *p = gd_watched_find(&agent->watched, &o->timeline_of);
 		timeline = p != NULL ? p->timeline : NULL;
 	}
-	int r = gd_run_start(o, timeline, gd_spool_ready(agent->spool), &agent->run, err);
+	int r = gd_run_start(o, timeline, gd_spool_ready(agent->spool), &agent->connector, &agent->run,
+	                     err);
 	if (r < 0)
 		return r;
 	agent->run_source = (struct gd_loop_source){ agent->run.pid_fd, on_run_end, agent };

@@ -53,6 +53,7 @@ struct gd_operation {
 	struct gd_subject_id timeline_of; /* whose timeline goes in; pid 0: nobody's */
 	enum gd_profile profile;
 	struct gd_operation_core core;
+	struct gd_debug_port_policy debug_port;
 	int64_t window_ns;          /* how long the CPUs are sampled */
 	uint32_t frequency_hz;
 	bool syscalls;              /* counted in that time */

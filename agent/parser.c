@@ -333,7 +333,9 @@ static _Noreturn void be_reader(struct parser *p, const struct gd_order_collect 
 static int on_collect(struct parser *p, const struct gd_order_collect *order, const int fds[2])
 {
 	if (order->work >= GD_WORKS ||
-	    (order->work == GD_WORK_COLLECT && order->item >= p->options->plan->n))
+	    (order->work == GD_WORK_COLLECT &&
+	     (order->item >= p->options->plan->n ||
+	      p->options->plan->list[order->item].collector->apart)))
 		return -EBADMSG;
 	/* Not fork(): the child is to be the broker's. */
 	long pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);

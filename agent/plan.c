@@ -68,7 +68,8 @@ int gd_plan_make(enum gd_profile profile, const char *only, const char *skip, st
 
 	struct gd_plan plan = { .profile = profile_names[profile],
 		                .window = { .duration_ns = GD_WINDOW_DURATION_NS,
-		                            .frequency_hz = GD_WINDOW_FREQUENCY_HZ } };
+		                            .frequency_hz = GD_WINDOW_FREQUENCY_HZ },
+		                .debug_port = { .trace_ns = GD_PLAN_TRACE_NS } };
 	for (const struct gd_collector *const *c = gd_collectors; *c != NULL; c++) {
 		bool named = only != NULL && listed(only, (*c)->name);
 		bool wanted = only != NULL ? named : (*c)->profile <= profile;
@@ -115,17 +116,35 @@ size_t gd_plan_windowed(const struct gd_plan *plan)
 	return SIZE_MAX;
 }
 
+size_t gd_plan_apart(const struct gd_plan *plan)
+{
+	for (size_t i = 0; i < plan->n; i++)
+		if (plan->list[i].collector->apart)
+			return i;
+	return SIZE_MAX;
+}
+
 void gd_plan_put(const struct gd_plan *plan, struct gd_json *json)
 {
 	gd_json_array(json, "collectors");
 	for (size_t i = 0; i < plan->n; i++)
 		gd_json_string(json, NULL, plan->list[i].collector->name);
 	gd_json_array_end(json);
-	if (gd_plan_windowed(plan) == SIZE_MAX)
-		return;
-	gd_json_object(json, "window");
-	gd_json_i64(json, "duration_ns", plan->window.duration_ns);
-	gd_json_u64(json, "frequency_hz", plan->window.frequency_hz);
-	gd_json_bool(json, "syscalls", plan->window.syscalls);
-	gd_json_object_end(json);
+	bool sampled = gd_plan_windowed(plan) != SIZE_MAX;
+	bool apart = gd_plan_apart(plan) != SIZE_MAX;
+	if (sampled || apart) {
+		gd_json_object(json, "window");
+		gd_json_i64(json, "duration_ns", plan->window.duration_ns);
+		if (sampled) {
+			gd_json_u64(json, "frequency_hz", plan->window.frequency_hz);
+			gd_json_bool(json, "syscalls", plan->window.syscalls);
+		}
+		gd_json_object_end(json);
+	}
+	if (apart) {
+		gd_json_object(json, "debug_port");
+		gd_json_u64(json, "port", plan->debug_port.port);
+		gd_json_i64(json, "trace_ns", plan->debug_port.trace_ns);
+		gd_json_object_end(json);
+	}
 }

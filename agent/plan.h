@@ -13,6 +13,7 @@
 #include "collectors/collector.h"
 
 #define GD_PLAN_MAX 16
+#define GD_PLAN_TRACE_NS INT64_C(1000000000) /* of the service's own, unless somebody says otherwise */
 
 struct gd_plan {
 	const char *profile;
@@ -26,6 +27,10 @@ struct gd_plan {
 		uint32_t frequency_hz; /* and how often it looks */
 		bool syscalls;         /* and counts system calls */
 	} window;
+	struct {
+		uint16_t port;     /* 0: any that it listens on */
+		int64_t trace_ns;  /* 0: no trace */
+	} debug_port;          /* of the collector of that name */
 };
 
 /* "light", "standard", "full"; -EINVAL lists them. */
@@ -39,8 +44,9 @@ int gd_plan_make(enum gd_profile profile, const char *only, const char *skip, st
 int gd_plan_add(struct gd_plan *plan, const char *name, struct gd_error *err);
 bool gd_plan_has(const struct gd_plan *plan, const char *name);
 
-/* Where in the list the windowed one is; SIZE_MAX: there is none. */
+/* Where in the list the windowed one is, and the one apart; SIZE_MAX: there is none. */
 size_t gd_plan_windowed(const struct gd_plan *plan);
+size_t gd_plan_apart(const struct gd_plan *plan);
 
 /* The names of its collectors and what its window is to be, as members of an open object. */
 void gd_plan_put(const struct gd_plan *plan, struct gd_json *json);

@@ -30,6 +30,19 @@ int gd_agent_load_policy(const struct gd_agent *agent, struct gd_policy **ret, s
 	return r;
 }
 
+/* The connector can only be started before we are the broker. */
+static void warn_of_connector(const struct gd_agent *agent)
+{
+	for (size_t i = 0; i < agent->policy->n_services && agent->connector.fd < 0; i++) {
+		const struct gd_service *service = &agent->policy->services[i];
+		if (!service->debug_port.wanted)
+			continue;
+		gd_log(GD_LOG_WARNING, "debug_port of service \"%s\" is new: it is asked once the agent "
+		       "has been started again", service->name);
+		return;
+	}
+}
+
 /* Everything that knew the old policy learns the new one; machines are armed anew. */
 int gd_agent_reload(struct gd_agent *agent, struct gd_error *err)
 {
@@ -60,6 +73,7 @@ int gd_agent_reload(struct gd_agent *agent, struct gd_error *err)
 	agent->policy = policy;
 	agent->policy_problem[0] = '\0';
 	gd_agent_start_watcher(agent);
+	warn_of_connector(agent);
 	gd_log(GD_LOG_INFO, "policy %s: %zu services, %zu rules", policy->digest,
 	       policy->n_services, policy->n_rules);
 	return 0;

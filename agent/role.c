@@ -83,6 +83,21 @@ static const char *const hook_calls[] = {
 
 static const char *const scraper_calls[] = { SOCKETS, EVENTS, THREADS, RESOLVER, NULL };
 
+/* Whatever it is told to reach it reaches, so it is told by the broker alone and reads no answer. */
+static const char *const connector_calls[] = {
+	"setns", /* network namespaces only */
+	"socket", "connect", "getsockopt", "poll", "ppoll", "read", "sendmsg", "recvmsg", "fstat",
+	"newfstatat", NULL,
+};
+
+/* libcurl without a resolver, TLS or sockets of its own. */
+static const char *const client_calls[] = {
+	EVENTS, "recvfrom", "recvmsg", "sendto", "sendmsg", "read", "readv", "write", "writev",
+	"shutdown", "getsockname", "getpeername", "getsockopt", "setsockopt", "socketpair", "rt_sigaction",
+	"connect", /* does nothing, see role_seccomp.c */
+	NULL,
+};
+
 static const char *const uploader_calls[] = {
 	SOCKETS, EVENTS, THREADS, RESOLVER, "pread64", "preadv", "getdents64", "statx",
 	"readlink", "readlinkat", "access", "faccessat", "faccessat2", "getuid", "geteuid",
@@ -164,6 +179,22 @@ const struct gd_role_info gd_roles[GD_ROLES] = {
 		.read_paths = scraper_reads,
 		.network = true,
 		.memory_max = 1024 * MIB,
+	},
+	[GD_ROLE_CONNECTOR] = {
+		.name = "connector",
+		.user = "godiag-connector",
+		.capabilities = BIT(CAP_SYS_ADMIN), /* setns */
+		.syscalls = connector_calls,
+		.network = true,
+		.memory_max = 1024 * MIB,
+		.files_max = 64,
+	},
+	[GD_ROLE_CLIENT] = {
+		.name = "client",
+		.user = "godiag-client",
+		.syscalls = client_calls,
+		.memory_max = 1024 * MIB,
+		.files_max = 64,
 	},
 	[GD_ROLE_UPLOADER] = {
 		.name = "uploader",

@@ -20,6 +20,8 @@ enum gd_role {
 	GD_ROLE_WATCHER,  /* samples: reads /proc and cgroup files and passed memory, asks the broker */
 	GD_ROLE_HOOK,     /* serves passed sockets, one of them to the broker; makes none, no files */
 	GD_ROLE_SCRAPER,  /* connects to the services' own metrics; no files */
+	GD_ROLE_CONNECTOR, /* connects where the broker says, in the target's network namespace; hands on */
+	GD_ROLE_CLIENT,   /* speaks HTTP over connections it is given with a target's own debug port */
 	GD_ROLE_UPLOADER, /* the network, passed descriptors of sealed archives, credentials */
 	GD_ROLES,
 };

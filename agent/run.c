@@ -35,6 +35,7 @@ struct job {
 	const struct gd_operation *operation;
 	const struct gd_timeline *timeline;
 	const char *ready;
+	const struct gd_connector *connector;
 	int result_fd;
 };
 
@@ -67,11 +68,15 @@ static void prepare_signals(uint64_t deadline_ns)
 }
 
 /* Sockets, journals and their locks are the agent's. */
-static void close_others(int keep_fd)
+static void close_others(int keep_fd, int also_fd)
 {
-	if (keep_fd > 3)
-		(void)close_range(3, (unsigned)keep_fd - 1, 0);
-	(void)close_range((unsigned)keep_fd + 1, ~0u, 0);
+	int low = also_fd >= 0 && also_fd < keep_fd ? also_fd : keep_fd;
+	int high = also_fd > keep_fd ? also_fd : keep_fd;
+	if (low > 3)
+		(void)close_range(3, (unsigned)low - 1, 0);
+	if (high > low + 1)
+		(void)close_range((unsigned)low + 1, (unsigned)high - 1, 0);
+	(void)close_range((unsigned)high + 1, ~0u, 0);
 }
 
 static size_t put_labels(const struct gd_operation *o, struct gd_label labels[4])
@@ -108,6 +113,18 @@ static struct gd_capture_freeze freeze_of(const struct gd_operation_core *core)
 	};
 }
 
+/* By the policy, so nobody waits for it: skipped is no shortcoming. */
+static int add_debug_port(const struct gd_operation *o, struct gd_plan *plan, struct gd_error *err)
+{
+	int r = o->debug_port.wanted ? gd_plan_add(plan, gd_collector_debug_port.name, err) : 0;
+	size_t item = gd_plan_apart(plan);
+	if (item != SIZE_MAX)
+		plan->list[item].named = false;
+	plan->debug_port.port = o->debug_port.port;
+	plan->debug_port.trace_ns = (int64_t)o->debug_port.trace_ns;
+	return r;
+}
+
 static int run(void *arg)
 {
 	const struct job *job = arg;
@@ -120,7 +137,7 @@ static int run(void *arg)
 	GD_BUF struct gd_buf timeline = GD_BUF_INIT(TIMELINE_TEXT_MAX);
 	size_t n = 0;
 
-	close_others(job->result_fd);
+	close_others(job->result_fd, job->connector->fd);
 	prepare_signals(o->deadline_ns);
 	gd_log_set_id(o->id);
 	if (gd_plan_make(o->profile, NULL, NULL, &plan, &err) < 0)
@@ -128,6 +145,8 @@ static int run(void *arg)
 	plan.window.duration_ns = o->window_ns;
 	plan.window.frequency_hz = o->frequency_hz;
 	plan.window.syscalls = o->syscalls;
+	if (add_debug_port(o, &plan, &err) < 0)
+		return 1;
 	if (job->timeline != NULL) {
 		gd_timeline_put(job->timeline, &timeline);
 		if (gd_buf_check(&timeline, "timeline", &err) == 0)
@@ -158,6 +177,7 @@ static int run(void *arg)
 		.labels = labels,
 		.n_labels = put_labels(o, labels),
 		.cancelled = &cancelled,
+		.connector = job->connector,
 	};
 	struct answer answer = { .exit = (int32_t)gd_capture_run(&options, &result, &err) };
 	(void)snprintf(answer.path, sizeof(answer.path), "%.599s", result.sealed.path);
@@ -171,13 +191,14 @@ static int run(void *arg)
 }
 
 int gd_run_start(const struct gd_operation *operation, const struct gd_timeline *timeline,
-                 const char *ready, struct gd_run *ret, struct gd_error *err)
+                 const char *ready, const struct gd_connector *connector, struct gd_run *ret,
+                 struct gd_error *err)
 {
 	int pair[2];
 	int r = gd_message_pair(pair, err);
 	if (r < 0)
 		return r;
-	struct job job = { operation, timeline, ready, pair[1] };
+	struct job job = { operation, timeline, ready, connector, pair[1] };
 	struct gd_run started = { .pid_fd = -1, .result_fd = pair[0] };
 	r = gd_role_fork(GD_ROLE_BROKER, NULL, 0, run, &job, &started.pid, &started.pid_fd, err);
 	(void)close(pair[1]);

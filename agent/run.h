@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "agent/connector.h"
 #include "agent/operations.h"
 #include "agent/timeline.h"
 #include "base/error.h"
@@ -19,9 +20,13 @@ struct gd_run {
 
 #define GD_RUN_INIT ((struct gd_run){ .pid_fd = -1, .result_fd = -1 })
 
-/* Starts the capture `operation` asks for into directory `ready`; timeline NULL: none. */
+/*
+ * Starts the capture `operation` asks for into directory `ready`; timeline NULL: none; a connector without a
+ * descriptor: no connections.
+ */
 int gd_run_start(const struct gd_operation *operation, const struct gd_timeline *timeline,
-                 const char *ready, struct gd_run *ret, struct gd_error *err);
+                 const char *ready, const struct gd_connector *connector, struct gd_run *ret,
+                 struct gd_error *err);
 
 /* The child has ended (pid_fd is readable): fills how it went into the operation. */
 void gd_run_finish(struct gd_run *run, struct gd_operation *operation);

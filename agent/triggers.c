@@ -129,6 +129,8 @@ static void fill(struct gd_operation *o, const struct gd_agent *agent, const str
 	}
 	o->profile = ask->profile;
 	take_core(agent, ask, o);
+	if (ask->service < agent->policy->n_services && o->profile != GD_PROFILE_LIGHT)
+		o->debug_port = agent->policy->services[ask->service].debug_port;
 	o->class = ask->class;
 	o->deadline_ns = ask->deadline_ns != 0 ? ask->deadline_ns : DEADLINE_NS;
 	o->window_ns = (int64_t)agent->policy->samples.duration_ns;

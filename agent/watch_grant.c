@@ -19,10 +19,10 @@
 #include "base/message.h"
 #include "base/text.h"
 #include "target/identity.h"
+#include "target/sockets.h"
 #include "target/target.h"
 
 #define TIDS_MAX 16384
-#define FDS_MAX 65536
 
 /* /proc/PID of exactly that process.  What is opened through it later cannot be another's. */
 static int open_process(const struct gd_watch_who *who, int *ret_proc_fd, struct gd_stat *ret_stat,
@@ -97,35 +97,19 @@ void gd_watch_grant_sockets(const struct gd_watch_who *who, struct gd_watch_sock
 {
 	GD_CLOSE int proc_fd = -1;
 	struct gd_stat stat;
+	uint64_t n_fds = 0;
 	ret->n = 0;
 	ret->n_fds = 0;
 	ret->code = open_process(who, &proc_fd, &stat, NULL);
 	if (ret->code < 0)
 		return;
-	GD_CLOSE int dir_fd = openat(proc_fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	GD_CLOSEDIR DIR *dir = dir_fd >= 0 ? fdopendir(dir_fd) : NULL;
-	if (dir == NULL) {
-		ret->code = -errno;
+	ssize_t n = gd_sockets_read(proc_fd, ret->inodes, GD_WATCH_SOCKETS_MAX, &n_fds, NULL);
+	if (n < 0) {
+		ret->code = (int)n;
 		return;
 	}
-	dir_fd = -1;
-	struct dirent *entry;
-	while (ret->n_fds < FDS_MAX && (entry = readdir(dir)) != NULL) {
-		/* The kernel's own words: a file's link begins with '/'. */
-		static const char socket[] = "socket:[";
-		char link[64];
-		if (entry->d_name[0] == '.')
-			continue;
-		if (++ret->n_fds > GD_WATCH_SOCKETS_MAX)
-			continue; /* only counted */
-		ssize_t n = readlinkat(dirfd(dir), entry->d_name, link, sizeof(link) - 1);
-		if (n < (ssize_t)sizeof(socket) || memcmp(link, socket, sizeof(socket) - 1) != 0)
-			continue;
-		link[n] = '\0';
-		uint64_t inode;
-		if (gd_text_u64(link + sizeof(socket) - 1, NULL, 10, &inode))
-			ret->inodes[ret->n++] = inode;
-	}
+	ret->n = (uint32_t)n;
+	ret->n_fds = n_fds;
 }
 
 /* Numbers below task/; how many, 0 when there is no knowing. */

@@ -1,6 +1,9 @@
 #include "base/clock.h"
 
 #include <stdio.h>
+#ifdef __x86_64__
+#include <x86intrin.h>
+#endif
 
 static int64_t read_ns(clockid_t id)
 {
@@ -26,6 +29,29 @@ int64_t gd_clock_monotonic_ns(void)
 int64_t gd_clock_cpu_ns(void)
 {
 	return read_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+bool gd_clock_tsc(struct gd_clock_tsc *ret)
+{
+#ifdef __x86_64__
+	enum { TRIES = 8 };
+	uint64_t shortest = UINT64_MAX;
+	for (int i = 0; i < TRIES; i++) {
+		unsigned cpu;
+		uint64_t before = __rdtscp(&cpu);
+		int64_t ns = read_ns(CLOCK_MONOTONIC);
+		uint64_t after = __rdtscp(&cpu);
+		/* Backwards on CPUs whose counters differ; then no pair of it is worth anything. */
+		if (after - before >= shortest)
+			continue;
+		shortest = after - before;
+		*ret = (struct gd_clock_tsc){ before + (after - before) / 2, ns };
+	}
+	return shortest != UINT64_MAX;
+#else
+	(void)ret;
+	return false;
+#endif
 }
 
 const char *gd_clock_text(char to[GD_CLOCK_TEXT], int64_t realtime_ns)

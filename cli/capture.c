@@ -18,6 +18,8 @@
 #define NAME "godiag-capture"
 #define LABELS_MAX 32
 #define DURATION_MIN_NS UINT64_C(100000000)
+#define DEBUG_TRACE_MIN_NS UINT64_C(10000000)
+#define DEBUG_TRACE_MAX_NS UINT64_C(60000000000)
 #define PAUSE_MAX_NS UINT64_C(10000000000)
 
 struct request {
@@ -33,6 +35,9 @@ struct request {
 	const char *base;
 	struct gd_capture_freeze freeze;
 	int64_t duration_ns;   /* 0: not given */
+	bool debug_port, debug_trace_given;
+	uint16_t debug_port_number; /* 0: any */
+	int64_t debug_trace_ns;
 	uint32_t frequency_hz; /* the same */
 	bool syscalls;
 };
@@ -67,6 +72,10 @@ static void usage(FILE *out)
 		"  --frequency HZ     and so often (default: 99)\n"
 		"  --syscalls         count its system calls by number meanwhile; this slows every call\n"
 		"                     of every process on the host a little\n"
+		"  --debug-port any|PORT\n"
+		"                     also the service's own CPU profile and execution trace, by its\n"
+		"                     net/http/pprof on the TCP port it listens on: that costs it\n"
+		"  --debug-trace TIME how long it traces itself (default: 1s; 0: not)\n"
 		"  --core full|thin   also a core: all memory, or stacks, data and runtime structures\n"
 		"                     without the objects of the program\n"
 		"  --consistent       goroutines, runtime and profiles of one instant\n"
@@ -146,6 +155,31 @@ static int parse_window(const char *text, struct request *request, struct gd_err
 	return 0;
 }
 
+static int parse_debug_port(const char *text, struct request *request, struct gd_error *err)
+{
+	uint64_t port = 0;
+	const char *end;
+	if (strcmp(text, "any") != 0 && (!gd_text_u64(text, &end, 10, &port) || *end != '\0' ||
+	                                 port == 0 || port > UINT16_MAX))
+		return gd_fail(err, -EINVAL, "--debug-port \"%s\": write the port, 1 to 65535, or any "
+		               "for all that it listens on", text);
+	request->debug_port = true;
+	request->debug_port_number = (uint16_t)port;
+	return 0;
+}
+
+static int parse_debug_trace(const char *text, struct request *request, struct gd_error *err)
+{
+	uint64_t ns = 0;
+	if (gd_units_parse_duration(text, &ns, err) < 0)
+		return gd_error_wrap(err, -EINVAL, "--debug-trace");
+	if (ns != 0 && (ns < DEBUG_TRACE_MIN_NS || ns > DEBUG_TRACE_MAX_NS))
+		return gd_fail(err, -EINVAL, "--debug-trace %s: from 10ms to 1m, or 0", text);
+	request->debug_trace_given = true;
+	request->debug_trace_ns = (int64_t)ns;
+	return 0;
+}
+
 static int parse_frequency(const char *text, struct request *request, struct gd_error *err)
 {
 	uint64_t hz;
@@ -166,10 +200,11 @@ static int check_agent_options(const struct request *request, struct gd_error *e
 	if (request->only != NULL || request->skip != NULL || request->upload != NULL ||
 	    request->output_given || request->n_labels > 0 || request->plan_only ||
 	    request->base != NULL || request->core != NULL || request->freeze.consistent ||
-	    request->duration_ns != 0 || request->frequency_hz != 0 || request->syscalls)
+	    request->duration_ns != 0 || request->frequency_hz != 0 || request->syscalls ||
+	    request->debug_port || request->debug_trace_given)
 		return gd_fail(err, -EINVAL, "by the agent: --only, --skip, --output, --upload, "
-		               "--label, --core, --consistent, --base, --duration, --frequency, "
-		               "--syscalls and --plan do not apply");
+		               "--label, --core, --consistent, --base, --duration, --frequency, --syscalls, "
+		               "--debug-port, --debug-trace and --plan do not apply: its policy says");
 	return 0;
 }
 
@@ -187,6 +222,8 @@ static int parse(int argc, char **argv, struct request *request, struct gd_error
 		{ "duration", required_argument, NULL, 'd' },
 		{ "frequency", required_argument, NULL, 'F' },
 		{ "syscalls", no_argument, NULL, 's' },
+		{ "debug-port", required_argument, NULL, 'D' },
+		{ "debug-trace", required_argument, NULL, 'T' },
 		{ "base", required_argument, NULL, 'b' },
 		{ "force-core", no_argument, NULL, 'f' },
 		{ "zero-noscan", no_argument, NULL, 'z' },
@@ -237,6 +274,12 @@ static int parse(int argc, char **argv, struct request *request, struct gd_error
 			break;
 		case 's':
 			request->syscalls = true;
+			break;
+		case 'D':
+			r = parse_debug_port(optarg, request, err);
+			break;
+		case 'T':
+			r = parse_debug_trace(optarg, request, err);
 			break;
 		case 'b':
 			request->base = optarg;
@@ -419,7 +462,9 @@ static enum gd_exit capture(const struct request *request, const struct gd_plan 
 
 static int set_window(const struct request *request, struct gd_plan *plan, struct gd_error *err)
 {
-	if (gd_plan_windowed(plan) == SIZE_MAX)
+	bool sampled = gd_plan_windowed(plan) != SIZE_MAX;
+	bool apart = gd_plan_apart(plan) != SIZE_MAX;
+	if (!sampled && (!apart || request->frequency_hz != 0 || request->syscalls))
 		return gd_fail(err, -EINVAL, "--duration, --frequency, --syscalls: nothing is sampled; "
 		               "add samples to --only, or take --profile standard");
 	if (request->duration_ns != 0)
@@ -428,6 +473,17 @@ static int set_window(const struct request *request, struct gd_plan *plan, struc
 		plan->window.frequency_hz = request->frequency_hz;
 	plan->window.syscalls = request->syscalls;
 	return 0;
+}
+
+static int set_debug_port(const struct request *request, struct gd_plan *plan, struct gd_error *err)
+{
+	int r = request->debug_port ? gd_plan_add(plan, gd_collector_debug_port.name, err) : 0;
+	if (r == 0 && request->debug_trace_given && gd_plan_apart(plan) == SIZE_MAX)
+		return gd_fail(err, -EINVAL, "--debug-trace goes with --debug-port");
+	plan->debug_port.port = request->debug_port_number;
+	if (request->debug_trace_given)
+		plan->debug_port.trace_ns = request->debug_trace_ns;
+	return r;
 }
 
 int gd_cli_capture(int argc, char **argv)
@@ -443,6 +499,8 @@ int gd_cli_capture(int argc, char **argv)
 		return GD_EXIT_COMPLETE;
 	if (r == 0)
 		r = gd_plan_make(request.profile, request.only, request.skip, &plan, &err);
+	if (r == 0)
+		r = set_debug_port(&request, &plan, &err);
 	if (r == 0 && (request.duration_ns != 0 || request.frequency_hz != 0 || request.syscalls))
 		r = set_window(&request, &plan, &err);
 	if (r == 0 && request.core != NULL)

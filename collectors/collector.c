@@ -10,6 +10,7 @@ const struct gd_collector *const gd_collectors[] = {
 	&gd_collector_block,
 	&gd_collector_mutex,
 	&gd_collector_samples,
+	&gd_collector_debug_port,
 	&gd_collector_core,
 	NULL,
 };

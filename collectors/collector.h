@@ -15,7 +15,8 @@
 #include "target/image.h"
 #include "target/target.h"
 
-enum gd_profile { GD_PROFILE_LIGHT, GD_PROFILE_STANDARD, GD_PROFILE_FULL };
+/* The last one is of collectors that are in none of them, and run only when they are asked for. */
+enum gd_profile { GD_PROFILE_LIGHT, GD_PROFILE_STANDARD, GD_PROFILE_FULL, GD_PROFILE_NONE };
 
 /* How long a windowed collector collects, and how often it looks. */
 #define GD_WINDOW_DURATION_NS INT64_C(10000000000)
@@ -71,6 +72,8 @@ struct gd_collector {
 	bool of_image; /* there is nothing to collect without one */
 	/* Runs beside all others, from before them until its window is over, and writes then. */
 	bool windowed;
+	/* In the same window, by a process of its own that reads nothing of the target; collect is NULL. */
+	bool apart;
 	/*
 	 * Worst grade of its artifacts.  Each artifact has been recorded in the sink, whatever
 	 * happens: opened and closed, or absent.
@@ -85,6 +88,7 @@ extern const struct gd_collector gd_collector_heap;
 extern const struct gd_collector gd_collector_block;
 extern const struct gd_collector gd_collector_mutex;
 extern const struct gd_collector gd_collector_samples;
+extern const struct gd_collector gd_collector_debug_port;
 extern const struct gd_collector gd_collector_core;
 
 /* In the order they run, NULL-terminated. */

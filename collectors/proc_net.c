@@ -63,16 +63,20 @@ static uint32_t word(struct rest *r)
 	return value;
 }
 
-static void address(struct rest *r, bool v6, char *to, size_t size)
+static void address(struct rest *r, bool v6, struct gd_proc_net_address *ret, char *to, size_t size)
 {
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	uint32_t words[4] = { 0 };
 	char host[INET6_ADDRSTRLEN] = "";
 	for (int i = 0; i < (v6 ? 4 : 1); i++)
 		words[i] = word(r);
 	expect(r, ':');
-	uint64_t port = number(r, 16);
+	ret->port = (uint16_t)number(r, 16);
+	memcpy(ret->bytes, v6 ? (const void *)words : mapped, v6 ? 16 : 12);
+	if (!v6)
+		memcpy(ret->bytes + 12, words, 4);
 	(void)inet_ntop(v6 ? AF_INET6 : AF_INET, words, host, sizeof(host));
-	(void)snprintf(to, size, v6 ? "[%s]:%u" : "%s:%u", host, (unsigned)(uint16_t)port);
+	(void)snprintf(to, size, v6 ? "[%s]:%u" : "%s:%u", host, (unsigned)ret->port);
 }
 
 bool gd_proc_net_parse_inet(const char *line, size_t len, bool v6, struct gd_proc_net_inet *ret)
@@ -83,9 +87,9 @@ bool gd_proc_net_parse_inet(const char *line, size_t len, bool v6, struct gd_pro
 	(void)number(&r, 10); /* "sl" */
 	expect(&r, ':');
 	skip_blanks(&r);
-	address(&r, v6, s.local, sizeof(s.local));
+	address(&r, v6, &s.from, s.local, sizeof(s.local));
 	skip_blanks(&r);
-	address(&r, v6, s.remote, sizeof(s.remote));
+	address(&r, v6, &s.to, s.remote, sizeof(s.remote));
 	skip_blanks(&r);
 	s.state = (unsigned)number(&r, 16);
 	skip_blanks(&r);

@@ -9,7 +9,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct gd_proc_net_address {
+	uint8_t bytes[16]; /* network order; an IPv4 one as IPv6 maps it: ::ffff:a.b.c.d */
+	uint16_t port;
+};
+
 struct gd_proc_net_inet {
+	struct gd_proc_net_address from, to; /* local and remote */
 	char local[INET6_ADDRSTRLEN + 8]; /* "127.0.0.1:80", "[::1]:80" */
 	char remote[INET6_ADDRSTRLEN + 8];
 	unsigned state;     /* TCP_LISTEN, ... as in <netinet/tcp.h>; also of udp */

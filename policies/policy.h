@@ -39,11 +39,19 @@ struct gd_match {
 	int64_t uid;     /* real uid; -1: not given */
 };
 
+/* Whether captures of profile standard and full also take what the service's own net/http/pprof says. */
+struct gd_debug_port_policy {
+	bool wanted;       /* default false: it costs the service */
+	uint16_t port;     /* TCP port it listens on; 0: any of them */
+	uint64_t trace_ns; /* trace: default 1 s; 0: no execution trace */
+};
+
 struct gd_service {
 	char name[GD_POLICY_NAME_MAX];
 	struct gd_match match;
 	char *scrape;           /* URL of its own metrics; NULL */
 	char *scrape_histogram; /* "http_request_duration_seconds" when not given */
+	struct gd_debug_port_policy debug_port;
 	struct gd_position at;
 };
 

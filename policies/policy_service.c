@@ -9,6 +9,9 @@
 #include "policies/policy_reader.h"
 
 #define HISTOGRAM "http_request_duration_seconds"
+#define TRACE_NS UINT64_C(1000000000)
+#define TRACE_MIN_NS UINT64_C(10000000)
+#define TRACE_MAX_NS UINT64_C(60000000000)
 #define COMM_MAX 15 /* what the kernel keeps of a name */
 
 static bool has_wildcard(const char *glob)
@@ -145,6 +148,49 @@ static void read_scrape(struct gd_policy_reader *reader, const struct gd_node *n
 	}
 }
 
+static void read_debug_port_number(struct gd_policy_reader *reader, const struct gd_node *node,
+                                   void *field)
+{
+	struct gd_debug_port_policy *to = field;
+	const char *text = gd_policy_reader_text(reader, node, "a TCP port, any or off");
+	const char *end;
+	uint64_t port = 0;
+	if (text == NULL)
+		return;
+	to->wanted = strcmp(text, "off") != 0;
+	if (!to->wanted || strcmp(text, "any") == 0)
+		return;
+	if (!gd_text_u64(text, &end, 10, &port) || *end != '\0' || port == 0 || port > UINT16_MAX)
+		gd_policy_reader_error(reader, node, "debug_port: \"%.60s\" is not a TCP port; write 1 to "
+		                       "65535, any or off", text);
+	else
+		to->port = (uint16_t)port;
+}
+
+static void read_trace(struct gd_policy_reader *reader, const struct gd_node *node, void *field)
+{
+	uint64_t *ns = field;
+	gd_policy_read_duration(reader, node, field);
+	if (node->kind == GD_NODE_TEXT && *ns != 0 && (*ns < TRACE_MIN_NS || *ns > TRACE_MAX_NS))
+		gd_policy_reader_error(reader, node, "trace: %.40s is not from 10ms to 1m, or 0",
+		                       node->text);
+}
+
+/* A port, any or off; or {port, trace}. */
+static void read_debug_port(struct gd_policy_reader *reader, const struct gd_node *node, void *field)
+{
+	static const struct gd_policy_key keys[] = {
+		{ "port", read_debug_port_number, 0 },
+		{ "trace", read_trace, offsetof(struct gd_debug_port_policy, trace_ns) },
+		{ NULL, NULL, 0 },
+	};
+	if (node->kind == GD_NODE_TEXT)
+		read_debug_port_number(reader, node, field);
+	else if (gd_policy_reader_map(reader, node, "debug_port", keys, field) &&
+	         gd_node_get(node, "port") == NULL)
+		gd_policy_reader_error(reader, node, "debug_port has no port: a number, or any");
+}
+
 static const struct gd_service *same_name(const struct gd_policy *policy, const char *name)
 {
 	for (size_t i = 0; i < policy->n_services; i++)
@@ -192,6 +238,7 @@ static void read_service(struct gd_policy_reader *reader, const struct gd_node *
 		{ "name", gd_policy_read_name, offsetof(struct gd_service, name) },
 		{ "match", read_match, offsetof(struct gd_service, match) },
 		{ "scrape", read_scrape, 0 },
+		{ "debug_port", read_debug_port, offsetof(struct gd_service, debug_port) },
 		{ NULL, NULL, 0 },
 	};
 	bool whole = gd_policy_reader_map(reader, node, "a service", keys, service);
@@ -242,6 +289,7 @@ void gd_policy_read_services(struct gd_policy_reader *reader, const struct gd_no
 		struct gd_service *service = &list[policy->n_services];
 		*service = (struct gd_service){
 			.match = { .uid = -1 },
+			.debug_port = { .trace_ns = TRACE_NS },
 			.at = { .file = reader->file, .line = item->line, .column = item->column },
 		};
 		read_service(reader, item, service);

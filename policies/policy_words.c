@@ -76,6 +76,20 @@ void gd_policy_words_service(const struct gd_service *service, unsigned indent, 
 		gd_buf_puts(to, " at ");
 		put_foreign(to, service->scrape);
 	}
+	const struct gd_debug_port_policy *own = &service->debug_port;
+	if (own->wanted) {
+		new_line(to, indent);
+		gd_buf_puts(to, "its own CPU profile");
+		if (own->trace_ns > 0) {
+			gd_buf_puts(to, " and an execution trace of ");
+			gd_policy_words_duration(own->trace_ns, to);
+		}
+		if (own->port != 0)
+			gd_buf_printf(to, " from TCP port %u", own->port);
+		else
+			gd_buf_puts(to, " from any TCP port");
+		gd_buf_puts(to, ", with profile standard and full");
+	}
 	gd_buf_putc(to, '\n');
 }
 

@@ -23,7 +23,7 @@ function share(v, of) {
   return (pct >= 99.95 || pct === 0 ? pct.toFixed(0) : pct < 0.01 ? "<0.01" : pct < 1 ? pct.toFixed(2) : pct.toFixed(1)) + " %";
 }
 const TITLES = { "cpu.pb.gz": "CPU", "offcpu.pb.gz": "Off-CPU", "heap.pb.gz": "Heap", "block.pb.gz": "Blocking",
-  "mutex.pb.gz": "Lock contention", "goroutine.pb.gz": "Goroutines" };
+  "mutex.pb.gz": "Lock contention", "goroutine.pb.gz": "Goroutines", "own.cpu.pb.gz": "CPU, by the service" };
 const titleOf = (p) => {
   const instant = p.artifact.startsWith("image/");
   const name = instant ? p.artifact.slice(6) : p.artifact;

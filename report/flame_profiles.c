@@ -4,8 +4,8 @@
 #include "report/instant.h"
 
 /* What an incident is about first. */
-static const char *const first[] = { "cpu.pb.gz",   "offcpu.pb.gz", "heap.pb.gz",
-	                             "block.pb.gz", "mutex.pb.gz",  "goroutine.pb.gz" };
+static const char *const first[] = { "cpu.pb.gz",   "offcpu.pb.gz", "heap.pb.gz",     "block.pb.gz",
+	                             "mutex.pb.gz", "goroutine.pb.gz", "own.cpu.pb.gz" };
 #define N_FIRST (sizeof(first) / sizeof(*first))
 
 static bool is_profile(const char *name)

@@ -336,10 +336,13 @@ bool gd_pprof_read_next(const struct gd_pprof_read *p, struct gd_bytes *cursor,
 
 /* --- gzip ---------------------------------------------------------------------------------- */
 
-static int gunzip(const char *what, struct gd_buf *packed, struct gd_buf *out,
-                  struct gd_error *err)
+int gd_pprof_read_gunzip(const char *what, const void *packed, size_t n, struct gd_buf *out,
+                         struct gd_error *err)
 {
-	z_stream z = { .next_in = (Bytef *)packed->data, .avail_in = (uInt)packed->len };
+	/* zlib reads it only, but was declared before const. */
+	z_stream z = { .next_in = (Bytef *)(uintptr_t)packed, .avail_in = (uInt)n };
+	if (n > PACKED_MAX)
+		return gd_fail(err, -E2BIG, "%s: more than %u MiB", what, PACKED_MAX >> 20);
 	if (inflateInit2(&z, 16 + MAX_WBITS) != Z_OK) /* 16: with a gzip header */
 		return gd_fail_errno(err, -ENOMEM, "%s", what);
 	int r = 0;
@@ -367,7 +370,7 @@ int gd_pprof_read_unpack(const struct gd_reader *reader, const char *artifact, s
 {
 	GD_BUF struct gd_buf packed = GD_BUF_INIT(PACKED_MAX);
 	int r = gd_reader_load(reader, artifact, &packed, err);
-	return r < 0 ? r : gunzip(artifact, &packed, out, err);
+	return r < 0 ? r : gd_pprof_read_gunzip(artifact, packed.data, packed.len, out, err);
 }
 
 uint32_t gd_pprof_read_type_of(const struct gd_pprof_read *profile, const char *name)

@@ -84,6 +84,10 @@ struct gd_pprof_read_sample {
 int gd_pprof_read_unpack(const struct gd_reader *reader, const char *artifact, struct gd_buf *out,
                          struct gd_error *err);
 
+/* The same of bytes that are at hand. */
+int gd_pprof_read_gunzip(const char *what, const void *packed, size_t n, struct gd_buf *out,
+                         struct gd_error *err);
+
 /* -EBADMSG: no profile; -E2BIG: more of something than our ceilings.  `what` is named in messages. */
 int gd_pprof_read_init(struct gd_pprof_read *ret, const char *what, const void *bytes, size_t n,
                        struct gd_error *err);

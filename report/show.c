@@ -552,6 +552,23 @@ static void show_missing(const struct show *s)
 		             missing - shown);
 }
 
+/* What the service said of itself is nowhere above: other tools read it. */
+static void show_own(const struct show *s)
+{
+	const struct gd_snapshot *a = s->snapshot;
+	char line[300] = "";
+	for (size_t i = 0; i < a->n_artifacts; i++) {
+		const struct gd_artifact_row *row = &a->artifacts[i];
+		char label[64];
+		if (strncmp(row->name, "own.", 4) != 0 || row->digest[0] == '\0')
+			continue;
+		(void)snprintf(label, sizeof(label), "%.60s ", row->name);
+		append_bytes(line, sizeof(line), label, (int64_t)row->bytes);
+	}
+	if (line[0] != '\0')
+		gd_lines_put(&s->lines, GD_STYLE_DIM, "  by the service itself: %s", line);
+}
+
 static void show_cost(const struct show *s)
 {
 	const struct gd_snapshot *a = s->snapshot;
@@ -585,6 +602,7 @@ int gd_report_show(const struct gd_reader *reader, FILE *out, bool color, unsign
 	show_heap(&s);
 	show_core(&s);
 	show_missing(&s);
+	show_own(&s);
 	if (reader->has_snapshot)
 		show_cost(&s);
 	gd_summary_deinit(&summary);

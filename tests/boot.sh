@@ -230,6 +230,30 @@ probe() {
 		! godiag show "$n" | grep -q 'trigger unit' || godiag show "$n" | head -n 20
 	done
 
+	echo "-- a debug port"
+	systemctl stop checkout
+	sed -i 's/-listen/-debug 127.0.0.1:6060 -listen/' /etc/systemd/system/checkout.service
+	sed -i 's/^    match: .*/&\n    debug_port: 6060/; $a samples: { duration: 1s }' /etc/godiag/policy.d/checkout.yaml
+	for n in skipped complete; do
+		[ $n = skipped ] || cat >/etc/systemd/system/godiagd.service.d/debug.conf <<-END
+			[Service]
+			AmbientCapabilities=CAP_SYS_ADMIN
+			CapabilityBoundingSet=CAP_SYS_ADMIN
+			RestrictNamespaces=net
+			RestrictAddressFamilies=AF_INET AF_INET6
+			IPAddressAllow=localhost
+		END
+		systemctl daemon-reload
+		systemctl restart checkout godiagd
+		await 20 '.uploader and (.watched | length > 0)'
+		pid=$(main_pid godiagd)
+		check "the agent's six capabilities" test "$(of "$pid" CapEff)" = 000000c000880024
+		new=$(godiag-capture --agent --service checkout | cut -d' ' -f1)
+		await 20 '.spool.ready == 0'
+		check "as its unit lets it: $n" test "$(godiag extract "/srv/store/${new##*/}" debug_port.json --output - |
+			jq -r '.cpu.grade + " " + .trace.grade')" = "$n $n"
+	done
+
 	echo "-- stop"
 	systemctl stop godiagd godiag-hook godiag-upload
 	check "they end well" test "$(systemctl show -P Result godiagd godiag-hook godiag-upload |

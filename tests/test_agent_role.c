@@ -146,6 +146,22 @@ static int unshare_mounts(void)
 	return unshare(CLONE_NEWNS) < 0 ? errno : 0;
 }
 
+static int enter_mounts(void)
+{
+	return syscall(SYS_setns, -1, CLONE_NEWNS) < 0 ? errno : 0;
+}
+
+/* A pair's end, connected: it stays what it is, whatever is said to it. */
+static int pretend_to_connect(void)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(1) };
+	int ends[2];
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0)
+		return errno;
+	return connect(ends[0], (struct sockaddr *)&to, sizeof(to)) < 0 ? errno : 0;
+}
+
 struct forbidden {
 	enum gd_role role;
 	int (*act)(void);
@@ -207,6 +223,23 @@ static void no_role_does_what_it_may_not(void **state)
 		{ GD_ROLE_SCRAPER, run_program, SIGSYSED },
 		{ GD_ROLE_SCRAPER, read_parent, SIGSYSED },
 		{ GD_ROLE_SCRAPER, kill_parent, SIGSYSED },
+		{ GD_ROLE_CONNECTOR, open_passwd, SIGSYSED },
+		{ GD_ROLE_CONNECTOR, open_proc, SIGSYSED },
+		{ GD_ROLE_CONNECTOR, make_packet_socket, SIGSYSED },
+		{ GD_ROLE_CONNECTOR, enter_mounts, SIGSYSED },
+		{ GD_ROLE_CONNECTOR, unshare_mounts, SIGSYSED },
+		{ GD_ROLE_CONNECTOR, run_program, SIGSYSED },
+		{ GD_ROLE_CONNECTOR, trace_parent, SIGSYSED },
+		{ GD_ROLE_CONNECTOR, read_parent, SIGSYSED },
+		{ GD_ROLE_CONNECTOR, kill_parent, SIGSYSED },
+		{ GD_ROLE_CLIENT, open_passwd, SIGSYSED },
+		{ GD_ROLE_CLIENT, open_proc, SIGSYSED },
+		{ GD_ROLE_CLIENT, make_inet_socket, SIGSYSED },
+		{ GD_ROLE_CLIENT, make_packet_socket, SIGSYSED },
+		{ GD_ROLE_CLIENT, connect_unix, SIGSYSED },
+		{ GD_ROLE_CLIENT, run_program, SIGSYSED },
+		{ GD_ROLE_CLIENT, trace_parent, SIGSYSED },
+		{ GD_ROLE_CLIENT, kill_parent, SIGSYSED },
 		{ GD_ROLE_UPLOADER, open_passwd, closed },
 		{ GD_ROLE_UPLOADER, open_proc, closed },
 		{ GD_ROLE_UPLOADER, write_tmp, closed },
@@ -254,6 +287,9 @@ static void who_needs_sockets_has_them(void **state)
 	assert_int_equal(came_to(GD_ROLE_SCRAPER, make_inet_socket), 0);
 	assert_int_equal(came_to(GD_ROLE_UPLOADER, make_inet_socket), 0);
 	assert_int_equal(came_to(GD_ROLE_WATCHER, open_proc), 0);
+	assert_int_equal(came_to(GD_ROLE_CONNECTOR, make_inet_socket), 0);
+	/* The kernel would have said EINVAL or EAFNOSUPPORT: it was never asked. */
+	assert_int_equal(came_to(GD_ROLE_CLIENT, pretend_to_connect), 0);
 }
 
 static void a_tree_more_can_be_allowed(void **state)
@@ -338,15 +374,18 @@ static void a_live_role_shows_its_walls(void **state)
 		char name[64];
 		(void)snprintf(name, sizeof(name), "Name:\tgodiag-%.8s\n", gd_roles[role].name);
 		assert_memory_equal(text, name, strlen(name));
-		assert_int_equal(status_number(text, "\nCapEff:\t", 16), 0);
-		assert_int_equal(status_number(text, "\nCapPrm:\t", 16), 0);
+		/* What a role keeps of what we have; all but the connector nothing. */
+		uint64_t kept = root ? gd_roles[role].capabilities : 0;
+		assert_int_equal(kept != 0, root && role == GD_ROLE_CONNECTOR);
+		assert_int_equal(status_number(text, "\nCapEff:\t", 16), kept);
+		assert_int_equal(status_number(text, "\nCapPrm:\t", 16), kept);
 		assert_int_equal(status_number(text, "\nCapInh:\t", 16), 0);
 		assert_int_equal(status_number(text, "\nCapAmb:\t", 16), 0);
 		assert_int_equal(status_number(text, "\nNoNewPrivs:\t", 10), 1);
 		if (root) {
 			assert_int_not_equal(status_number(text, "\nUid:\t", 10), 0);
 			assert_int_not_equal(status_number(text, "\nGid:\t", 10), 0);
-			assert_int_equal(status_number(text, "\nCapBnd:\t", 16), 0);
+			assert_int_equal(status_number(text, "\nCapBnd:\t", 16), kept);
 			assert_non_null(strstr(text, "\nGroups:\t \n"));
 		}
 		(void)close(ends[1]);

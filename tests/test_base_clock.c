@@ -19,6 +19,25 @@ static void the_three_clocks_are_those_of_the_kernel(void **state)
 	assert_true(gd_clock_monotonic_ns() >= b.monotonic_ns);
 }
 
+static void two_looks_at_the_counter_make_a_line_in_time(void **state)
+{
+	(void)state;
+	struct gd_clock_tsc a[3];
+	int64_t before = gd_clock_monotonic_ns();
+	if (!gd_clock_tsc(&a[0]))
+		test_skip("no time stamp counter here");
+	(void)usleep(20000);
+	assert_true(gd_clock_tsc(&a[1]));
+	(void)usleep(20000);
+	assert_true(gd_clock_tsc(&a[2]));
+	assert_true(before <= a[0].monotonic_ns && a[2].monotonic_ns <= gd_clock_monotonic_ns());
+	assert_true(a[0].tsc < a[1].tsc && a[1].tsc < a[2].tsc);
+	/* The one between lies on the line of the others, but for what interrupted us at the clock. */
+	double slope = (double)(a[2].monotonic_ns - a[0].monotonic_ns) / (double)(a[2].tsc - a[0].tsc);
+	int64_t placed = a[0].monotonic_ns + (int64_t)(slope * (double)(a[1].tsc - a[0].tsc));
+	assert_true(llabs(placed - a[1].monotonic_ns) < 1000000);
+}
+
 static void sleeping_takes_time_but_no_cpu(void **state)
 {
 	(void)state;
@@ -59,6 +78,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		test_case(the_three_clocks_are_those_of_the_kernel),
+		test_case(two_looks_at_the_counter_make_a_line_in_time),
 		test_case(sleeping_takes_time_but_no_cpu),
 		test_case(instants_are_printed_in_utc_with_microseconds),
 	};

@@ -180,6 +180,7 @@ static void explain_has_words_for_every_key(void **state)
 	                    "    match: {unit: a.service, exe: /a, comm: a, cmdline: a, cgroup: /a,\n"
 	                    "            container: '*-a', listen: 80, uid: 7}\n"
 	                    "    scrape: http://127.0.0.1/m\n"
+	                    "    debug_port: 6060\n"
 	                    "rules:\n"
 	                    "  - name: r\n"
 	                    "    service: s\n"
@@ -201,6 +202,8 @@ static void explain_has_words_for_every_key(void **state)
 		"processes with unit a.service and exe /a and comm a and cmdline a and cgroup /a and "
 		"container *-a and TCP port 80 open and uid 7",
 		"http_p99 from http_request_duration_seconds at http://127.0.0.1/m",
+		"its own CPU profile and an execution trace of 1s from TCP port 6060, with profile "
+		"standard and full",
 		"when it has started 3 times within 1h30m: a standard capture of s",
 		"without a limit, 10m apart, on 2 of 40 hosts; the same again within 36h is only "
 		"counted",

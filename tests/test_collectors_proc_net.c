@@ -19,6 +19,10 @@ static void a_tcp_line_is_taken_apart(void **state)
 	                 false, &s));
 	assert_string_equal(s.local, "127.0.0.1:8080");
 	assert_string_equal(s.remote, "192.168.0.2:49153");
+	assert_memory_equal(s.from.bytes, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\0\0\x01", 16);
+	assert_memory_equal(s.to.bytes, "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\xa8\0\x02", 16);
+	assert_int_equal(s.from.port, 8080);
+	assert_int_equal(s.to.port, 49153);
 	assert_string_equal(gd_proc_net_state(s.state), "ESTABLISHED");
 	assert_int_equal(s.tx_queue, 10);
 	assert_int_equal(s.rx_queue, 16);
@@ -37,6 +41,9 @@ static void an_ipv6_line_is_taken_apart(void **state)
 	                 true, &s));
 	assert_string_equal(s.local, "[::1]:80");
 	assert_string_equal(s.remote, "[2001:db8::1]:443");
+	assert_memory_equal(s.from.bytes, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01", 16);
+	assert_memory_equal(s.to.bytes, "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01", 16);
+	assert_int_equal(s.to.port, 443);
 	assert_string_equal(gd_proc_net_state(s.state), "LISTEN");
 }
 

@@ -118,6 +118,7 @@ static void the_example_of_the_design_loads(void **state)
 	assert_int_equal(p->services[0].match.listen, 0);
 	assert_string_equal(p->services[0].scrape, "http://127.0.0.1:9100/metrics");
 	assert_string_equal(p->services[0].scrape_histogram, "http_request_duration_seconds");
+	assert_false(p->services[0].debug_port.wanted);
 	assert_string_equal(p->services[0].at.file, "p.yaml");
 	assert_int_equal(p->services[0].at.line, 2);
 	assert_int_equal(p->n_rules, 2);
@@ -215,6 +216,7 @@ static void every_key_reaches_its_field(void **state)
 		"    match: {unit: 'a@*.service', exe: /x/a, comm: a, cmdline: 'a *', cgroup: /a/*,\n"
 		"            container: 0123456789ab, listen: 65535, uid: 0}\n"
 		"    scrape: {url: \"https://[::1]:1/m\", histogram: my_seconds}\n"
+		"    debug_port: {port: 6060, trace: 2s}\n"
 		"rules:\n"
 		"  - name: r\n"
 		"    service: a.b_c-1\n"
@@ -245,6 +247,8 @@ static void every_key_reaches_its_field(void **state)
 	assert_int_equal(m->uid, 0);
 	assert_string_equal(p->services[0].scrape, "https://[::1]:1/m");
 	assert_string_equal(p->services[0].scrape_histogram, "my_seconds");
+	const struct gd_debug_port_policy *own = &p->services[0].debug_port;
+	assert_true(own->wanted && own->port == 6060 && own->trace_ns == 2 * S);
 	const struct gd_rule *r = &p->rules[0];
 	assert_int_equal(r->kind, GD_WHEN_EVENT);
 	assert_int_equal(r->event, GD_EVENT_RESTARTS);
@@ -360,7 +364,8 @@ static void mistakes_outside_of_rules_are_errors_at_their_place(void **state)
 		{ "services:\n  - {name: [a], match: {comm: s}}\n", 2, 12,
 		  "expected a name, found a list" },
 		{ "services:\n  - {name: a, match: {comm: s}, ports: 1}\n", 2, 33,
-		  "unknown key \"ports\" in a service; keys are name, match or scrape" },
+		  "unknown key \"ports\" in a service; keys are name, match, scrape or "
+		  "debug_port" },
 		{ "services:\n  - {name: a, match: {comm: s}}\n  - {name: a, match: {comm: b}}\n", 3,
 		  12, "two services are named \"a\"; the first is at p.yaml:2:12" },
 		{ "services:\n  - {name: a, match: {com: s}}\n", 2, 23, "did you mean \"comm\"?" },
@@ -400,6 +405,16 @@ static void mistakes_outside_of_rules_are_errors_at_their_place(void **state)
 		  "scrape has no url" },
 		{ "services:\n  - name: a\n    match: {comm: a}\n    scrape: {uri: \"http://h\"}\n",
 		  4, 14, "did you mean \"url\"?" },
+		{ "services:\n  - name: a\n    match: {comm: a}\n    debug_port: yes\n", 4, 17,
+		  "write 1 to 65535, any or off" },
+		{ "services:\n  - name: a\n    match: {comm: a}\n    debug_port: 65536\n", 4, 17,
+		  "is not a TCP port" },
+		{ "services:\n  - name: a\n    match: {comm: a}\n    debug_port: [6060]\n", 4, 17,
+		  "debug_port is written as a map, not as a list" },
+		{ "services:\n  - name: a\n    match: {comm: a}\n    debug_port: {trace: 1s}\n", 4,
+		  17, "debug_port has no port" },
+		{ "services:\n  - name: a\n    match: {comm: a}\n    debug_port: {port: any, trace: "
+		  "2m}\n", 4, 36, "from 10ms to 1m, or 0" },
 		{ "budget: 5\n", 1, 9, "budget is written as a map, not as a text" },
 		{ "budget: {capture: 5/1h}\n", 1, 10, "did you mean \"captures\"?" },
 		{ "budget: {captures: 5}\n", 1, 20, "write 5/24h or none" },
@@ -1000,6 +1015,34 @@ static void uncomment(const struct gd_buf *from, struct gd_buf *to)
 	}
 }
 
+static void a_debug_port_has_three_forms(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		bool wanted;
+		uint16_t port;
+		uint64_t trace_ns;
+	} rows[] = {
+		{ "off", false, 0, S },
+		{ "any", true, 0, S },
+		{ "6060", true, 6060, S },
+		{ "{port: any, trace: 0}", true, 0, 0 },
+		{ "{port: off, trace: 3s}", false, 0, 3 * S },
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char text[256];
+		(void)snprintf(text, sizeof(text), "services:\n  - name: a\n    match: {comm: a}\n"
+		               "    debug_port: %s\n", rows[i].text);
+		LOADED l = parse(text);
+		assert_clean(&l);
+		const struct gd_debug_port_policy *own = &l.policy->services[0].debug_port;
+		assert_int_equal(own->wanted, rows[i].wanted);
+		assert_int_equal(own->port, rows[i].port);
+		assert_int_equal(own->trace_ns, rows[i].trace_ns);
+	}
+}
+
 static void the_defaults_that_the_example_shows_are_the_defaults(void **state)
 {
 	(void)state;
@@ -1021,6 +1064,8 @@ static void the_defaults_that_the_example_shows_are_the_defaults(void **state)
 	assert_int_equal(a->samples.syscalls, b->samples.syscalls);
 	assert_string_equal(a->hook.listen, b->hook.listen);
 	assert_null(a->upload);
+	assert_memory_equal(&a->services[0].debug_port, &b->services[0].debug_port,
+	                    sizeof(a->services[0].debug_port));
 	assert_string_equal(a->services[0].scrape_histogram, b->services[0].scrape_histogram);
 	assert_int_equal(a->n_rules, 1);
 	const struct gd_rule *x = &a->rules[0];
@@ -1066,6 +1111,7 @@ int main(void)
 		test_case(a_file_larger_than_the_ceiling_is_an_error),
 		test_case(the_examples_load_without_findings),
 		test_case(the_example_of_the_manual_loads),
+		test_case(a_debug_port_has_three_forms),
 		test_case(the_defaults_that_the_example_shows_are_the_defaults),
 	};
 	return test_run(tests);

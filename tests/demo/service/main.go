@@ -10,8 +10,8 @@
 // With -calm there is none, until somebody asks for one over HTTP.
 //
 // It generates its own load, listens on loopback only and ends by itself after -for.  Nothing in it
-// helps who looks at it: no agent, no signal handler, no pprof endpoint; only the histogram that any
-// service has, at /metrics.  It prints "ready PID URL".
+// helps who looks at it: no agent, no signal handler, no pprof endpoint (but with -debug, which serves one);
+// only the histogram that any service has, at /metrics.  It prints "ready PID URL".
 package main
 
 import (
@@ -21,7 +21,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	_ "net/http/pprof" // never served; it keeps the memory profile linked in
+	_ "net/http/pprof" // served with -debug alone; it keeps the memory profile linked in
 	"os"
 	"runtime"
 	"time"
@@ -31,6 +31,7 @@ func main() {
 	clients := flag.Int("clients", 32, "customers ordering at the same time")
 	lifetime := flag.Duration("for", 2*time.Minute, "end by itself after that long")
 	listen := flag.String("listen", "127.0.0.1:0", "address on loopback; port 0: any")
+	debug := flag.String("debug", "", "address on loopback for net/http/pprof")
 	calm := flag.Bool("calm", false, "begin without faults")
 	flag.Parse()
 	runtime.GOMAXPROCS(2)
@@ -57,6 +58,12 @@ func main() {
 			os.Exit(1)
 		}
 	}()
+	if *debug != "" {
+		go func() {
+			fmt.Fprintln(os.Stderr, "checkout:", http.ListenAndServe(*debug, nil))
+			os.Exit(1)
+		}()
+	}
 	url := "http://" + listener.Addr().String()
 	for i := 0; i < *clients; i++ {
 		go customer(url+"/order", i)
