@@ -243,6 +243,8 @@ report := \
 
 collectors := \
 	collectors/build.c \
+	collectors/cfi_entry.c \
+	collectors/cfi_row.c \
 	collectors/collector.c \
 	collectors/contention.c \
 	collectors/core.c \
@@ -256,6 +258,7 @@ collectors := \
 	collectors/kernel_symbols.c \
 	collectors/locations.c \
 	collectors/native_symbols.c \
+	collectors/native_unwind.c \
 	collectors/perf_record.c \
 	collectors/perf_ring.c \
 	collectors/perf_sampler.c \
@@ -477,6 +480,7 @@ tests := \
 	tests/test_collectors_kernel_symbols.c \
 	tests/test_collectors_known.c \
 	tests/test_collectors_native_symbols.c \
+	tests/test_collectors_native_unwind.c \
 	tests/test_collectors_perf_record.c \
 	tests/test_collectors_perf_sampler.c \
 	tests/test_collectors_pprof.c \
@@ -637,6 +641,7 @@ c_victims := \
 	household \
 	kinds \
 	life \
+	native \
 	pages \
 	selfcheck \
 	uffd
@@ -692,6 +697,7 @@ fuzzers := \
 	kernel_symbols \
 	manifest \
 	maps \
+	native_unwind \
 	pack \
 	packer \
 	pclntab \
@@ -780,7 +786,9 @@ endif
 CFLAGS ?= -O2 -g
 LDFLAGS ?=
 
-packages := libdw libelf libunwind-generic libunwind libarchive libzstd zlib libcurl libcrypto libseccomp jansson libmicrohttpd yaml-0.1
+# libunwind: a second opinion on our own unwinder.
+test_packages := cmocka libunwind
+packages := libdw libelf libarchive libzstd zlib libcurl libcrypto libseccomp jansson libmicrohttpd yaml-0.1
 
 warnings := -Wall -Wextra -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wundef \
 	-Wvla -Wpointer-arith -Wcast-qual -Wwrite-strings -Wconversion -Wswitch-enum \
@@ -792,7 +800,7 @@ probed := -Wduplicated-cond -Wlogical-op -Wuse-after-free=3 -Warray-bounds=2 \
 # Goals that compile nothing must work on a machine that has nothing yet.
 goals := $(or $(MAKECMDGOALS),all)
 ifneq ($(filter-out clean help demo demo-alert layers layout uninstall,$(goals)),)
-needs := $(packages) $(if $(filter check test-programs headers analyze,$(goals)),cmocka)
+needs := $(packages) $(if $(filter check test-programs headers analyze,$(goals)),$(test_packages))
 here := $(shell pkg-config --exists $(needs) && echo yes)
 # Who asks for the tests on a new machine gets what they need, once.
 ifeq ($(here)$(filter check,$(goals)),check)
@@ -808,8 +816,8 @@ package_libs := $(shell pkg-config --libs $(packages)) -lm
 probed := $(shell for f in $(probed); do \
 	$(CC) -Werror $$f -fsyntax-only -x c /dev/null >/dev/null 2>&1 && echo "$$f"; done)
 endif
-# Only tests need cmocka, so only they ask for it, once.
-cmocka_libs = $(eval cmocka_libs := $$(shell pkg-config --libs cmocka))$(cmocka_libs)
+# Only tests need these, so only they ask for them, once.
+cmocka_libs = $(eval cmocka_libs := $$(shell pkg-config --libs $(test_packages)))$(cmocka_libs)
 
 ifeq ($(SAN),)
 harden := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong
@@ -881,7 +889,9 @@ victims: $(c_victim_files) $(go_victim_files)
 # Plain flags with frame pointers left as the compiler likes them: what production code looks like.
 $(c_victim_files): $(VICTIMS)/%: tests/victims/%.c
 	@mkdir -p $(@D)
-	$(call say,VICTIM,$<)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -pthread -o $@ $<
+	$(call say,VICTIM,$<)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -pthread -o $@ $< $(victim_libs)
+# Code of somebody else's to be deep in.
+$(VICTIMS)/native: victim_libs := -lz
 
 # The index names what was built, and why a release is missing; tests skip by that name.
 $(foreach v,$(go_victims),$(eval $(VICTIMS)/$(v).index: $(wildcard tests/victims/$(v)/* \
@@ -955,7 +965,8 @@ $(out)/tests/test_collectors_samples: $(go_harness:%.c=$(out)/%.o) $(out)/tests/
 
 # What collectors wrote, kept in memory.
 $(out)/tests/test_collectors_goroutines $(out)/tests/test_collectors_proc \
-	$(out)/tests/test_collectors_proc_cgroup: $(out)/tests/kept.o
+	$(out)/tests/test_collectors_native_unwind $(out)/tests/test_collectors_proc_cgroup: \
+	$(out)/tests/kept.o
 
 # A real S3 server that verifies signatures; a release of Go that cannot build it means a skip.
 $(VICTIMS)/versitygw:

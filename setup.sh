@@ -19,7 +19,6 @@ build_needs='
 	pkg-config              command pkg-config
 	libdw-dev               module  libdw
 	libelf-dev              module  libelf
-	libunwind-dev           module  libunwind-generic
 	libarchive-dev          module  libarchive
 	libzstd-dev             module  libzstd
 	zlib1g-dev              module  zlib
@@ -36,6 +35,7 @@ check_needs='
 	clang                   command clang
 	clang-tidy              command clang-tidy
 	libcmocka-dev           module  cmocka
+	libunwind-dev           module  libunwind
 	gdb                     command gdb
 	jq                      command jq
 	curl                    command curl

@@ -6,9 +6,7 @@
 #include "golang/unwind.h"
 
 enum {
-	CHAIN_MAX = 256,  /* the kernel's own limit is 127, more if somebody raised it */
-	VDSO_WORDS = 48,  /* what functions of the vdso keep on the stack */
-	NATIVE_MAX = 128, /* frames of C in a row */
+	CHAIN_MAX = 256, /* the kernel's own limit is 127, more if somebody raised it */
 };
 
 const char *gd_perf_stack_end_name(enum gd_perf_stack_end end)
@@ -23,6 +21,7 @@ const char *gd_perf_stack_end_name(enum gd_perf_stack_end end)
 
 struct walk {
 	struct gd_go *go;
+	struct gd_native_unwind *native;
 	const struct gd_maps *maps;
 	const struct gd_perf_record *sample;
 	struct gd_perf_stack *to;
@@ -129,6 +128,7 @@ static void follow_chain(struct walk *w, size_t at)
 			break; /* the register held something else */
 		if (site == NULL) {
 			add(w, pc, GD_PERF_FRAME_NATIVE, false, false);
+			w->to->by_pointer++;
 			continue;
 		}
 		add_skipped(w, pc);
@@ -158,6 +158,24 @@ static size_t common(const struct walk *w, size_t first)
 		for (size_t at = 1; at < w->n_chain; at++)
 			if (w->chain[at] == s->list[i].pc && !s->list[i].exact)
 				return at;
+	return 0;
+}
+
+/*
+ * Where in the chain the return address is that lies beside this frame pointer: the kernel went from one
+ * to the next, and as far as the copy goes so can we.  0: it never came there, or nobody can tell.
+ */
+static size_t chain_of(const struct walk *w, struct gd_stack *stack, uint64_t fp)
+{
+	uint64_t at = gd_perf_record_reg(w->sample, GD_PERF_BP);
+	for (size_t i = 1; i < w->n_chain; i++) {
+		if (at == fp)
+			return i;
+		const uint8_t *pair = gd_stack_at(stack, at, 16);
+		if (pair == NULL || gd_load_u64(pair + 8) != w->chain[i])
+			return 0;
+		at = gd_load_u64(pair);
+	}
 	return 0;
 }
 
@@ -219,14 +237,34 @@ static bool walk_interrupted(struct walk *w, struct gd_stack *stack, uint64_t co
 #endif
 }
 
+/*
+ * Called from native code, whose frame pointer was `chain_at` of the chain (0: nobody knows): assembly
+ * that has changed stacks, and what the goroutine's own stack is like only the chain tells.
+ */
+static void leave_native(struct walk *w, size_t chain_at)
+{
+	if (chain_at == 0) {
+		end(w, GD_PERF_END_NATIVE);
+		return;
+	}
+	w->to->spliced = true;
+	follow_chain(w, chain_at);
+}
+
+struct entry {
+	uint64_t pc, sp;
+	enum gd_unwind_from from;
+	bool by_native;  /* it has called native code, which was unwound */
+	size_t chain_at; /* by_native: as leave_native has it */
+};
+
 /* A frame's caller in its own copy is always right; what comes behind the end is the chain's. */
-static void walk_go(struct walk *w, struct gd_stack *stack, uint64_t pc, uint64_t sp,
-                    enum gd_unwind_from from, size_t fallback)
+static void walk_go(struct walk *w, struct gd_stack *stack, const struct entry *entry)
 {
 	struct gd_unwind u;
 	size_t first = w->to->n;
 	bool anew = false;
-	gd_unwind_begin(&u, w->go->symbols, stack, pc, sp, from);
+	gd_unwind_begin(&u, w->go->symbols, stack, entry->pc, entry->sp, entry->from);
 	for (; u.site != NULL && !w->done; gd_unwind_next(&u)) {
 		anew = begins_anew(u.site);
 		/* What Go pretends to have called while another stack is in use, when C calls back. */
@@ -238,19 +276,20 @@ static void walk_go(struct walk *w, struct gd_stack *stack, uint64_t pc, uint64_
 	}
 	if (w->done)
 		return;
+	/* Assembly that has just changed stacks is where execution was, or has called what is: nothing
+	 * here has a frame yet, and the caller is the chain's next. */
+	bool fresh = entry->from == GD_UNWIND_TRAP && w->to->n <= first + 2;
 	switch (u.end) {
 	case GD_UNWIND_ROOT:
 		end(w, GD_PERF_END_ROOT);
 		return;
 	case GD_UNWIND_SWITCHED:
-		/* Assembly that has just changed stacks is where execution was, or has called what
-		 * is: nothing here has a frame yet, and the caller is the chain's next. */
-		if (fallback == 0 && from == GD_UNWIND_TRAP && w->to->n <= first + 2)
-			fallback = 1;
 		if (anew)
 			end(w, GD_PERF_END_SWITCH);
+		else if (entry->by_native && w->to->n == first + 1)
+			leave_native(w, entry->chain_at);
 		else
-			splice(w, first, fallback, GD_PERF_END_SWITCH);
+			splice(w, first, fresh ? 1 : 0, GD_PERF_END_SWITCH);
 		return;
 	case GD_UNWIND_GOING:
 	case GD_UNWIND_LOST_PC:
@@ -258,69 +297,67 @@ static void walk_go(struct walk *w, struct gd_stack *stack, uint64_t pc, uint64_
 	case GD_UNWIND_TOO_DEEP:
 		break;
 	}
-	splice(w, first, fallback, u.end == GD_UNWIND_LOST_SP ? GD_PERF_END_DEEP
-	                                                        : GD_PERF_END_LOST);
+	splice(w, first, 0, u.end == GD_UNWIND_LOST_SP ? GD_PERF_END_DEEP : GD_PERF_END_LOST);
+}
+
+/* Is the caller of native code Go?  Then the rest is Go's. */
+static bool enter_go(struct walk *w, struct gd_stack *stack, const struct gd_native_frame *frame)
+{
+	if (site_of(w, frame->pc, frame->exact) == NULL)
+		return false;
+	struct entry entry = { .pc = frame->pc, .sp = frame->reg[GD_CFI_SP],
+		               .from = frame->exact ? GD_UNWIND_TRAP : GD_UNWIND_SAVED,
+		               .by_native = !frame->exact };
+	if (gd_native_frame_knows(frame, GD_CFI_BP))
+		entry.chain_at = chain_of(w, stack, frame->reg[GD_CFI_BP]);
+	walk_go(w, stack, &entry);
+	return true;
 }
 
 /*
- * Functions of the vdso run on the thread's system stack, called by assembly of the runtime's that has
- * put the goroutine's stack aside: its return address is near.
+ * What the copy has is used up.  The chain leads on where the return address that is missing is the one
+ * beside a frame pointer.
  */
-static bool walk_vdso(struct walk *w, struct gd_stack *stack)
+static void leave_copy(struct walk *w, struct gd_stack *stack, const struct gd_native_frame *frame,
+                       enum gd_perf_stack_end otherwise)
 {
-	for (size_t i = 0; i < VDSO_WORDS && (i + 1) * 8 <= stack->len; i++) {
-		uint64_t word = gd_load_u64(stack->bytes + i * 8);
-		const struct gd_site *site = site_of(w, word, false);
-		if (site == NULL || (strncmp(function_of(site), "runtime.nanotime", 16) != 0 &&
-		                     strncmp(function_of(site), "runtime.walltime", 16) != 0 &&
-		                     strncmp(function_of(site), "time.now", 8) != 0))
-			continue;
-		/* What called that is the chain's first entry that is not in the vdso or it. */
-		uint64_t entry = site->entry;
-		size_t at = 1;
-		for (; at < w->n_chain; at++) {
-			const struct gd_site *next = site_of(w, w->chain[at], false);
-			if (next != NULL && next->entry != entry)
-				break;
-		}
-		walk_go(w, stack, word, stack->at + (i + 1) * 8, GD_UNWIND_SAVED,
-		        at < w->n_chain ? at : 0);
-		return true;
+	size_t at = frame->ret_at != 0 ? chain_of(w, stack, frame->ret_at - 8) : 0;
+	if (at == 0) {
+		end(w, otherwise);
+		return;
 	}
-	return false;
+	w->to->spliced = true;
+	follow_chain(w, at);
 }
 
-static bool is_vdso(const struct walk *w, uint64_t pc)
-{
-	const struct gd_map *map = w->go != NULL ? gd_maps_find(w->maps, pc) : NULL;
-	return map != NULL && strcmp(map->path, "[vdso]") == 0;
-}
-
-/*
- * In code without tables of ours: by frame pointers within the copy, until a return address lies in Go
- * code.  Code built without frame pointers gives nothing here.
- */
+/* In native code, until a return address lies in Go's. */
 static void walk_native(struct walk *w, struct gd_stack *stack)
 {
-	uint64_t fp = gd_perf_record_reg(w->sample, GD_PERF_BP);
-	uint64_t lowest = stack->at;
-	size_t at = 1;
-	for (int i = 0; i < NATIVE_MAX && w->go != NULL; i++, at++) {
-		const uint8_t *pair = fp >= lowest ? gd_stack_at(stack, fp, 16) : NULL;
-		if (pair == NULL)
-			break;
-		uint64_t pc = gd_load_u64(pair + 8);
-		if (site_of(w, pc, false) != NULL) {
-			walk_go(w, stack, pc, fp + 16, GD_UNWIND_SAVED, 0);
+	struct gd_native_frame frame;
+	gd_native_frame_of(w->sample, &frame);
+	while (!w->done) {
+		enum gd_native_step step = w->native != NULL ?
+			gd_native_unwind_step(w->native, stack, &frame) : GD_NATIVE_NO_RULES;
+		bool by_pointer = step == GD_NATIVE_NO_RULES;
+		if (by_pointer)
+			step = gd_native_unwind_by_pointer(stack, &frame);
+		if (step == GD_NATIVE_ROOT)
+			end(w, GD_PERF_END_ROOT);
+		else if (step == GD_NATIVE_BEYOND)
+			leave_copy(w, stack, &frame,
+			           by_pointer ? GD_PERF_END_NATIVE : GD_PERF_END_DEEP);
+		else if (step != GD_NATIVE_CALLER)
+			end(w, GD_PERF_END_LOST);
+		if (w->done || enter_go(w, stack, &frame))
+			return;
+		if (!is_code(w, frame.pc)) { /* the register or the word held something else */
+			end(w, by_pointer ? GD_PERF_END_NATIVE : GD_PERF_END_LOST);
 			return;
 		}
-		if (at < w->n_chain && w->chain[at] != pc)
-			break;
-		add(w, pc, GD_PERF_FRAME_NATIVE, false, false);
-		lowest = fp + 16;
-		fp = gd_load_u64(pair);
+		add(w, frame.pc, GD_PERF_FRAME_NATIVE, frame.exact, false);
+		w->to->by_cfi += !by_pointer;
+		w->to->by_pointer += by_pointer;
 	}
-	follow_chain(w, at);
 }
 
 static void walk_user(struct walk *w)
@@ -335,23 +372,22 @@ static void walk_user(struct walk *w)
 	struct gd_stack stack = copied ? copy_of(w) : (struct gd_stack){ .hi = 0 };
 	bool is_go = site_of(w, pc, true) != NULL || (w->go != NULL && copied && pc == 0);
 	if (is_go && copied) {
-		walk_go(w, &stack, pc, stack.at, GD_UNWIND_TRAP, 0);
+		const struct entry entry = { .pc = pc, .sp = stack.at, .from = GD_UNWIND_TRAP };
+		walk_go(w, &stack, &entry);
 		return;
 	}
 	add(w, pc, is_go ? GD_PERF_FRAME_GO : GD_PERF_FRAME_NATIVE, true, false);
-	if (copied && is_vdso(w, pc) && walk_vdso(w, &stack))
-		return;
 	if (copied)
 		walk_native(w, &stack);
 	else
 		follow_chain(w, 1);
 }
 
-void gd_perf_stack_of(struct gd_go *go, const struct gd_maps *maps,
+void gd_perf_stack_of(struct gd_go *go, struct gd_native_unwind *native, const struct gd_maps *maps,
                       const struct gd_perf_record *sample, struct gd_perf_stack *ret)
 {
-	struct walk w = { .go = go, .maps = maps, .sample = sample, .to = ret };
-	ret->n = 0;
+	struct walk w = { .go = go, .native = native, .maps = maps, .sample = sample, .to = ret };
+	ret->n = ret->by_cfi = ret->by_pointer = 0;
 	ret->spliced = false;
 	w.n_chain = gd_perf_record_chain(sample, GD_PERF_KERNEL_HALF, w.chain, CHAIN_MAX);
 	for (size_t i = 0; i < w.n_chain; i++)

@@ -3,9 +3,12 @@
  * The call stack of one perf sample: kernel frames as the kernel walked them, then the user's.  In Go
  * code the pclntab unwinder (golang/unwind.h) goes over the copy of the stack, which is right also
  * where frame pointers are not (assembly that uses the register, callers of frameless functions).
- * Where it cannot go on, at a switch of stacks, in C, or at the end of the copy, the kernel's chain by
- * frame pointers takes over behind the last frame that both know; a caller which that chain skipped
- * shows in the CALL instruction before the next return address, and is put in.
+ * Native code is unwound by its call frame information (collectors/native_unwind.h), where there is none
+ * by frame pointers, and that is counted.  Where a walker cannot go on, at a switch of stacks or at the
+ * end of the copy, the kernel's chain by frame pointers takes over: behind the last frame that both know,
+ * or where the chain follows the frame pointer that native code was found to have kept for its caller; a
+ * caller which that chain skipped shows in the CALL instruction before the next return address, and is
+ * put in.
  *
  * Foreign bytes throughout.  No names: those are for who writes them.
  */
@@ -13,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "collectors/native_unwind.h"
 #include "collectors/perf_record.h"
 #include "golang/runtime.h"
 
@@ -32,7 +36,7 @@ struct gd_perf_frame {
 enum gd_perf_stack_end {
 	GD_PERF_END_ROOT,    /* a function that begins a stack */
 	GD_PERF_END_SWITCH,  /* a runtime's stack whose caller never gets control back (mcall) */
-	GD_PERF_END_NATIVE,  /* the chain ends in code without tables of ours */
+	GD_PERF_END_NATIVE,  /* in native code, or behind it, where nothing sound leads on */
 	GD_PERF_END_DEEP,    /* deeper than copy and chain reach */
 	GD_PERF_END_LOST,    /* something did not fit */
 	GD_PERF_END_NONE,    /* no user part: a thread that never was in user mode */
@@ -45,6 +49,8 @@ const char *gd_perf_stack_end_name(enum gd_perf_stack_end end);
 struct gd_perf_stack {
 	struct gd_perf_frame list[GD_PERF_DEPTH_MAX]; /* innermost first */
 	size_t n, n_kernel;
+	/* Callers in native code that were found by call frame information, and by frame pointers. */
+	size_t by_cfi, by_pointer;
 	enum gd_perf_stack_end end;
 	bool spliced; /* both walkers were needed */
 };
@@ -52,6 +58,9 @@ struct gd_perf_stack {
 /* Puts the function with that entry before the last frame, a root that it was called from. */
 void gd_perf_stack_insert_first(struct gd_perf_stack *stack, uint64_t entry);
 
-/* go NULL: not Go, frame pointers are all there is.  maps: where return addresses may lead. */
-void gd_perf_stack_of(struct gd_go *go, const struct gd_maps *maps,
+/*
+ * go NULL: not Go.  native NULL: of native code frame pointers are all there is.  maps: where return
+ * addresses may lead.
+ */
+void gd_perf_stack_of(struct gd_go *go, struct gd_native_unwind *native, const struct gd_maps *maps,
                       const struct gd_perf_record *sample, struct gd_perf_stack *ret);

@@ -61,6 +61,11 @@ static void put_samples(const struct gd_samples_facts *f, struct gd_json *json)
 	gd_json_u64(json, "spliced", t->spliced);
 	gd_json_u64(json, "callers_inferred", t->inferred);
 	gd_json_object_end(json);
+	gd_json_object(json, "native_callers");
+	gd_json_u64(json, "by_call_frame_information", t->by_cfi);
+	gd_json_u64(json, "by_frame_pointer", t->by_pointer);
+	gd_json_u64(json, "rows", t->rows);
+	gd_json_object_end(json);
 	put_classes(f->cpu, json);
 	if (!f->go)
 		return;

@@ -18,6 +18,8 @@ struct taking {
 	struct gd_samples_taken *t;
 	struct gd_samples_goroutines *goroutines; /* NULL: not Go */
 	struct gd_samples_switches *switches;     /* NULL: none are sampled */
+	struct gd_native_unwind *native;          /* NULL: there is no memory */
+	int64_t mapped_ns;                        /* when the maps were read last */
 	struct gd_perf_stack stack;               /* of the sample at hand */
 	struct gd_labels labels;
 	struct gd_known *label_sets; /* numbers of label sets by g.labels, for a second at most */
@@ -51,7 +53,7 @@ static uint32_t number_of(struct taking *s, const struct gd_perf_record *record,
 {
 	struct gd_samples_goroutine goroutine = { .goid = 0 };
 	uint32_t label_set = 0;
-	gd_perf_stack_of(s->c->go, &s->c->target->maps, record, &s->stack);
+	gd_perf_stack_of(s->c->go, s->native, &s->c->target->maps, record, &s->stack);
 	if (s->goroutines != NULL) {
 		gd_samples_goroutines_find(s->goroutines, record, &s->stack, &goroutine);
 		label_set = label_set_of(s, profile, goroutine.labels);
@@ -75,6 +77,8 @@ static void take_sample(struct taking *s, const struct gd_perf_record *record)
 	t->by_end[s->stack.end]++;
 	t->by_confidence[confidence]++;
 	t->spliced += s->stack.spliced;
+	t->by_cfi += s->stack.by_cfi;
+	t->by_pointer += s->stack.by_pointer;
 	for (size_t i = 0; i < s->stack.n; i++)
 		t->inferred += s->stack.list[i].inferred;
 	if (number == 0) {
@@ -197,9 +201,21 @@ static void keep_pace(struct taking *s, int64_t now_ns)
 	gd_known_clear(s->label_sets);
 }
 
+/* A library has been loaded since: it is unwound from here on. */
+static void follow_maps(struct taking *s, int64_t now_ns)
+{
+	if (s->native == NULL || now_ns - s->mapped_ns < SECOND ||
+	    gd_native_unwind_unmapped(s->native) == 0)
+		return;
+	s->mapped_ns = now_ns;
+	if (gd_target_refresh_maps(s->c->target, NULL) == 0)
+		gd_native_unwind_forget(s->native);
+}
+
 static void drain(struct taking *s)
 {
 	int64_t now_ns = gd_clock_monotonic_ns();
+	follow_maps(s, now_ns);
 	s->t->senseless += gd_perf_sampler_drain(s->t->sampler, take_record, s);
 	/* Whatever was written before we began to read has been read. */
 	if (s->switches != NULL)
@@ -244,6 +260,7 @@ static void run(struct taking *s)
 	t->started = gd_clock_now();
 	t->every = 1;
 	s->second_ns = t->started.monotonic_ns;
+	s->mapped_ns = t->started.monotonic_ns;
 	gd_perf_sampler_start(t->sampler);
 	if (s->c->window.begun != NULL)
 		s->c->window.begun(s->c->window.begun_arg);
@@ -261,6 +278,7 @@ static void run(struct taking *s)
 		                                            : t->ended.monotonic_ns,
 		                        was_away, s);
 	t->cpu_ns = gd_clock_cpu_ns() - cpu_ns;
+	t->rows = s->native != NULL ? gd_native_unwind_rows(s->native) : 0;
 }
 
 static int open_switches(struct taking *s, struct gd_error *err)
@@ -276,7 +294,8 @@ int gd_samples_take(struct gd_collect *c, struct gd_samples_taken *ret, struct g
 	const struct gd_perf_sampler_options options = {
 		.frequency_hz = c->window.frequency_hz,
 		.stack_bytes = GD_SAMPLES_STACK_BYTES,
-		.switch_stack_bytes = GD_SAMPLES_SWITCH_STACK_BYTES,
+		.switch_stack_bytes = c->go != NULL ? GD_SAMPLES_SWITCH_STACK_BYTES
+		                                    : GD_SAMPLES_SWITCH_STACK_NATIVE_BYTES,
 		.syscalls = c->window.syscalls,
 	};
 	*ret = (struct gd_samples_taken){ .samples = 0 };
@@ -297,8 +316,11 @@ int gd_samples_take(struct gd_collect *c, struct gd_samples_taken *ret, struct g
 		r = gd_known_create(LABELS_KNOWN_MAX, LABELS_KNOWN_MAX * 16, &s->label_sets, err);
 	if (r == 0 && c->go != NULL)
 		r = gd_samples_goroutines_create(c->go, c->target, &s->goroutines, err);
+	if (r == 0 && c->target->memory != NULL)
+		r = gd_native_unwind_create(c->target->memory, &c->target->maps, &s->native, err);
 	if (r == 0)
 		run(s);
+	gd_native_unwind_destroy(s->native);
 	gd_samples_goroutines_destroy(s->goroutines);
 	gd_samples_switches_destroy(s->switches);
 	gd_known_destroy(s->label_sets);

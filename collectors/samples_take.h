@@ -20,8 +20,12 @@
  */
 #define GD_SAMPLES_SWITCHES_PER_S 100
 #define GD_SAMPLES_SWITCH_RECORDS_PER_S 100000
-/* Of a stack at a switch: it ends in a system call, a few frames from where frame pointers hold. */
+/*
+ * Of a stack at a switch: it ends in a system call, in Go a few frames from where frame pointers hold; in
+ * other programs there are none, and all of it has to be there.
+ */
 #define GD_SAMPLES_SWITCH_STACK_BYTES 1024
+#define GD_SAMPLES_SWITCH_STACK_NATIVE_BYTES 4096
 
 struct gd_samples_taken {
 	struct gd_perf_sampler *sampler;
@@ -31,6 +35,8 @@ struct gd_samples_taken {
 	int64_t exec_ns;  /* it runs another program from then on; 0: it does not */
 	int64_t cpu_ns;   /* our own, while it lasted */
 	uint64_t samples, lost, senseless, overflown, foreign, spliced, inferred, throttled;
+	uint64_t by_cfi, by_pointer; /* callers in native code, by how they were found */
+	uint64_t rows;               /* of call frame information that were worked out */
 	uint64_t by_end[GD_PERF_ENDS];
 	uint64_t by_confidence[GD_GOROUTINE_CONFIDENCES];
 	/* of context switches */

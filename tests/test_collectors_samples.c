@@ -60,6 +60,10 @@ static const char *const roots[] = {
 	"runtime.(*", "runtime.gcBgMarkStartWorkers", "runtime.goexit",
 };
 
+/* Newest first. */
+static const char *const releases[] = { "1.27.4", "1.27.3", "1.26.11", "1.25.14", "1.24.13", "1.22.12",
+	                                "1.19.13" };
+
 struct totals {
 	uint64_t samples, rooted, wrong;
 	unsigned shown;
@@ -409,6 +413,82 @@ static void a_host_that_does_nothing_but_switch_is_let_alone(void **state)
 	assert_true(records + wakeups < 1000000);
 }
 
+/* ---- C that uses the frame pointer's register for its data --------------------------------------- */
+
+/*
+ * From such code nothing sound leads to the goroutine's stack: its own frames are right, and then the stack
+ * ends, or goes on (a sample before the register is used) with the right callers.  Never with others.
+ */
+static void check_smashed(const char *line, struct totals *t)
+{
+	const char *inner = strstr(line, "_Cfunc_c_smashes;c_smashes");
+	const char *asmcgocall = strstr(line, ";runtime.asmcgocall;");
+	uint64_t count = strtoull(strrchr(line, ' '), NULL, 10);
+	if (strstr(line, ";c_smash ") == NULL && strstr(line, ";c_smash;") == NULL)
+		return;
+	t->samples += count;
+	if (inner == NULL || asmcgocall == NULL || asmcgocall > inner) {
+		fail_msg("C's own frames are wrong: %s", line);
+		return;
+	}
+	/* "class;thread;runtime.asmcgocall;..." */
+	const char *second = strchr(line, ';');
+	second = second != NULL ? strchr(second + 1, ';') : NULL;
+	bool ends = second == asmcgocall;
+	t->rooted += ends ? 0 : count;
+	if (!ends && strstr(line, "main.goSmash;main.smashStep;main._Cfunc_c_smashes;") == NULL)
+		fail_msg("callers are wrong: %s", line);
+}
+
+static void check_folded_smashed(const char *release, const struct kept_artifact *folded)
+{
+	struct totals t = { .samples = 0 };
+	char *saved = NULL;
+	for (char *line = strtok_r(folded->bytes.data, "\n", &saved); line != NULL;
+	     line = strtok_r(NULL, "\n", &saved))
+		check_smashed(line, &t);
+	print_message("# go%s: %lu samples in such C, of %lu the goroutine's stack is known\n",
+	              release, (unsigned long)t.samples, (unsigned long)t.rooted);
+	covered += t.samples >= 50;
+}
+
+static void collect_smashed(const char *release, const char *path)
+{
+	static struct kept kept;
+	struct gd_error err = { 0 };
+	GD_FREE pid_t *tids = NULL;
+	size_t n = 0;
+	struct victim *victim = victim_start(path, "smash", NULL);
+	struct gd_collect c = { .sink = &kept.sink,
+		                .window = { .duration_ns = 700 * MS, .frequency_hz = 997 } };
+	kept_init(&kept);
+	assert_ok(gd_target_open(victim->pid, &c.target, &err), &err);
+	assert_ok(gd_target_threads(c.target, &tids, &n, &err), &err);
+	assert_ok(gd_go_open(c.target->memory, &c.target->maps, tids, n, &c.go, &err), &err);
+	struct gd_outcome outcome = gd_collector_samples.collect(&c);
+	const struct kept_artifact *folded = kept_find(&kept, "cpu.folded");
+	if (outcome.grade != GD_GRADE_SKIPPED && folded != NULL)
+		check_folded_smashed(release, folded);
+	gd_go_close(c.go);
+	gd_target_close(c.target);
+	kept_deinit(&kept);
+	victim_stop(victim);
+}
+
+static void c_that_uses_the_frame_pointer_has_no_wrong_callers(void **state)
+{
+	(void)state;
+	covered = 0;
+	for (size_t i = 0; i < sizeof(releases) / sizeof(releases[0]); i++) {
+		struct gd_error why = { 0 };
+		const char *path = victim_go_if_built("busy", releases[i], "cgo", &why);
+		if (path != NULL)
+			collect_smashed(releases[i], path);
+	}
+	if (covered == 0)
+		test_skip("no release with cgo, or the machine is too busy for samples");
+}
+
 /* ---- against Go's own profiler ---------------------------------------------------------------- */
 
 /*
@@ -445,8 +525,6 @@ static double add_up(const char *lines, double shares[KINDS])
 
 static const char *newest(void)
 {
-	static const char *const releases[] = { "1.27.4", "1.27.3", "1.26.11", "1.25.14", "1.24.13",
-		                                "1.22.12", "1.19.13" };
 	for (size_t i = 0; i < sizeof(releases) / sizeof(releases[0]); i++) {
 		struct gd_error why = { 0 };
 		const char *path = victim_go_if_built("busy", releases[i], "plain", &why);
@@ -520,6 +598,7 @@ int main(void)
 		test_case(callers_are_right_and_roots_are_reached),
 		test_case(what_did_not_fit_is_said_and_counted),
 		test_case(a_host_that_does_nothing_but_switch_is_let_alone),
+		test_case(c_that_uses_the_frame_pointer_has_no_wrong_callers),
 		test_case(shares_are_those_of_go_s_own_profiler),
 	};
 	return test_run(tests);

@@ -82,7 +82,11 @@ static void use(const struct gd_perf_record *record, struct gd_go *go, struct gd
 	struct gd_native_names *native = NULL;
 	bool away = record->cpu % 2 == 1;
 	size_t n_threads = 0;
-	gd_perf_stack_of(go, &target->maps, record, &stack);
+	struct gd_native_unwind *unwind = NULL;
+	if (gd_native_unwind_create(target->memory, &target->maps, &unwind, &err) < 0)
+		abort();
+	gd_perf_stack_of(go, unwind, &target->maps, record, &stack);
+	gd_native_unwind_destroy(unwind);
 	check_stack(&stack);
 	if (gd_samples_profile_create(&profile, &err) < 0 ||
 	    (go != NULL && gd_samples_goroutines_create(go, NULL, &goroutines, &err) < 0))

@@ -19,6 +19,20 @@ static __attribute__((noinline)) uint64_t c_step(uint64_t n)
 	return c_leaf(n) + 1;
 }
 
+// The frame pointer's register holds what no frame pointer ever is.
+static __attribute__((noinline)) uint64_t c_smash(uint64_t n)
+{
+	for (int i = 0; i < 100000; i++)
+		__asm__ volatile("mov %0, %%rbp\n\timul $31, %%rbp\n\tlea 7(%%rbp), %0"
+		                 : "+r"(n) : : "rbp", "cc");
+	return n;
+}
+
+static __attribute__((noinline)) uint64_t c_smashes(uint64_t n)
+{
+	return c_smash(n) + 1;
+}
+
 static __attribute__((noinline)) uint64_t c_calls_go(uint64_t n)
 {
 	return goCalledByC(n) + 1;
@@ -59,7 +73,23 @@ func goCallback() {
 	}
 }
 
+//go:noinline
+func smashStep(n uint64) uint64 {
+	return uint64(C.c_smashes(C.uint64_t(n)))
+}
+
+// Only when asked for: nothing leads from there to its goroutine's stack.
+func goSmash() {
+	for n := uint64(1); ; {
+		n = smashStep(n)
+		if n == 0 {
+			sink = n
+		}
+	}
+}
+
 func init() {
 	more["cgo"] = goCgo
 	more["callback"] = goCallback
+	asked["smash"] = goSmash
 }
