@@ -278,6 +278,7 @@ collectors := \
 	collectors/registers.c \
 	collectors/runtime.c \
 	collectors/samples.c \
+	collectors/samples_cgo.c \
 	collectors/samples_facts.c \
 	collectors/samples_goroutine.c \
 	collectors/samples_places.c \

@@ -7,13 +7,6 @@
 #include <libelf.h>
 #include <stdlib.h>
 
-/* Registers that a function must give back as they were. */
-#if defined(__x86_64__)
-#define KEPT UINT64_C(0xf0c8) /* rbx, rbp, rsp, r12 to r15 */
-#elif defined(__aarch64__)
-#define KEPT UINT64_C(0xfff80000) /* x19 to x30, sp */
-#endif
-
 /* The operations as they are, when there is room. */
 static void keep_ops(struct gd_cfi_row *row, const Dwarf_Op *ops, size_t n, bool value,
                      struct gd_cfi_rule *ret)
@@ -105,7 +98,7 @@ static int read_row(Dwarf_Frame *frame, uint64_t pc, struct gd_cfi_row *ret, str
 	for (int i = 0; i < GD_CFI_REGS; i++) {
 		read_register(frame, i, ret, &ret->regs[i]);
 		/* What nothing is said of libdw calls untouched, too; but it is the callee's to use. */
-		if (ret->regs[i].how == GD_CFI_SAME && !signal && (KEPT >> i & 1) == 0)
+		if (ret->regs[i].how == GD_CFI_SAME && !signal && (GD_CFI_KEPT >> i & 1) == 0)
 			ret->regs[i].how = GD_CFI_UNDEFINED;
 	}
 	return 0;

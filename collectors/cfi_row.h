@@ -18,6 +18,13 @@ enum { GD_CFI_REGS = 32, GD_CFI_BP = 29, GD_CFI_SP = 31, GD_CFI_PC = 32 };
 #error "which numbers does DWARF give to registers here?"
 #endif
 
+/* Those that a function must give back as they were. */
+#if defined(__x86_64__)
+#define GD_CFI_KEPT UINT64_C(0xf0c8) /* rbx, rbp, rsp, r12 to r15 */
+#elif defined(__aarch64__)
+#define GD_CFI_KEPT UINT64_C(0xfff80000) /* x19 to x30, sp */
+#endif
+
 enum gd_cfi_how {
 	GD_CFI_UNKNOWN,    /* said in a way that this cannot hold */
 	GD_CFI_UNDEFINED,  /* gone; of the return address: there is no caller */

@@ -111,11 +111,11 @@ static void add_skipped(struct walk *w, uint64_t ret)
 		add(w, called, GD_PERF_FRAME_GO, true, true);
 }
 
-/* Could somebody return there?  What has been mapped since nobody has looked may be. */
+/* Could somebody return there? */
 static bool is_code(const struct walk *w, uint64_t pc)
 {
 	const struct gd_map *map = gd_maps_find(w->maps, pc);
-	return map == NULL || map->exec;
+	return map != NULL && map->exec;
 }
 
 /* All that is left of the chain from its entry `at` on. */
@@ -237,18 +237,33 @@ static bool walk_interrupted(struct walk *w, struct gd_stack *stack, uint64_t co
 #endif
 }
 
-/*
- * Called from native code, whose frame pointer was `chain_at` of the chain (0: nobody knows): assembly
- * that has changed stacks, and what the goroutine's own stack is like only the chain tells.
- */
-static void leave_native(struct walk *w, size_t chain_at)
+/* What asmcgocall keeps on the thread's stack: runtime/asm_amd64.s, 1.18 to 1.27. */
+static void keep_left(struct walk *w, struct gd_stack *stack, uint64_t sp)
 {
-	if (chain_at == 0) {
-		end(w, GD_PERF_END_NATIVE);
+	int minor = w->go->version.minor;
+	const uint8_t *pair = gd_stack_at(stack, sp + (minor >= 18 && minor < 22 ? 40 : 0), 16);
+	if (pair == NULL)
+		return;
+	w->to->left_depth = gd_load_u64(pair);
+	w->to->left_g = gd_load_u64(pair + 8);
+}
+
+/*
+ * Assembly has called native code from where the thread's stack was at sp; the frame pointer that it had
+ * is `chain_at` of the chain (0: nobody knows).  It has changed stacks, and what the goroutine's own is
+ * like only the chain tells.
+ */
+static void leave_native(struct walk *w, struct gd_stack *stack, uint64_t sp, size_t chain_at)
+{
+	const struct gd_site *site = site_of(w, w->to->list[w->to->n - 1].pc, false);
+	if (chain_at != 0) {
+		w->to->spliced = true;
+		follow_chain(w, chain_at);
 		return;
 	}
-	w->to->spliced = true;
-	follow_chain(w, chain_at);
+	if (site != NULL && strncmp(function_of(site), "runtime.asmcgocall", 18) == 0)
+		keep_left(w, stack, sp);
+	end(w, GD_PERF_END_NATIVE);
 }
 
 struct entry {
@@ -258,15 +273,38 @@ struct entry {
 	size_t chain_at; /* by_native: as leave_native has it */
 };
 
+static void walk_native(struct walk *w, struct gd_stack *stack, struct gd_native_frame *frame);
+
+/*
+ * Go's assembly that C has called on the stack they share (crosscall2, _cgo_topofstack): on in C.  Of C's
+ * registers only sp is certain; where nothing has a frame yet also those that it must find again.
+ */
+static bool return_to_native(struct walk *w, struct gd_stack *stack, const struct gd_unwind *u,
+                             bool frameless)
+{
+	struct gd_native_frame frame;
+	if (u->end != GD_UNWIND_LOST_PC || u->lr == 0 || u->fp == 0 || !is_code(w, u->lr))
+		return false;
+	gd_native_frame_of(w->sample, &frame);
+	frame.known = (frameless ? GD_CFI_KEPT : 0) | UINT64_C(1) << GD_CFI_SP;
+	frame.reg[GD_CFI_SP] = u->fp;
+	frame.pc = u->lr;
+	frame.exact = false;
+	add(w, frame.pc, GD_PERF_FRAME_NATIVE, false, false);
+	walk_native(w, stack, &frame);
+	return true;
+}
+
 /* A frame's caller in its own copy is always right; what comes behind the end is the chain's. */
 static void walk_go(struct walk *w, struct gd_stack *stack, const struct entry *entry)
 {
 	struct gd_unwind u;
 	size_t first = w->to->n;
-	bool anew = false;
+	bool anew = false, frameless = false;
 	gd_unwind_begin(&u, w->go->symbols, stack, entry->pc, entry->sp, entry->from);
 	for (; u.site != NULL && !w->done; gd_unwind_next(&u)) {
 		anew = begins_anew(u.site);
+		frameless = u.exact && u.site->sp_delta == 0;
 		/* What Go pretends to have called while another stack is in use, when C calls back. */
 		if (u.exact || strcmp(function_of(u.site), "runtime.systemstack_switch") != 0)
 			add(w, u.pc, GD_PERF_FRAME_GO, u.exact, false);
@@ -287,12 +325,15 @@ static void walk_go(struct walk *w, struct gd_stack *stack, const struct entry *
 		if (anew)
 			end(w, GD_PERF_END_SWITCH);
 		else if (entry->by_native && w->to->n == first + 1)
-			leave_native(w, entry->chain_at);
+			leave_native(w, stack, u.sp, entry->chain_at);
 		else
 			splice(w, first, fresh ? 1 : 0, GD_PERF_END_SWITCH);
 		return;
-	case GD_UNWIND_GOING:
 	case GD_UNWIND_LOST_PC:
+		if (return_to_native(w, stack, &u, frameless))
+			return;
+		break;
+	case GD_UNWIND_GOING:
 	case GD_UNWIND_LOST_SP:
 	case GD_UNWIND_TOO_DEEP:
 		break;
@@ -331,30 +372,28 @@ static void leave_copy(struct walk *w, struct gd_stack *stack, const struct gd_n
 }
 
 /* In native code, until a return address lies in Go's. */
-static void walk_native(struct walk *w, struct gd_stack *stack)
+static void walk_native(struct walk *w, struct gd_stack *stack, struct gd_native_frame *frame)
 {
-	struct gd_native_frame frame;
-	gd_native_frame_of(w->sample, &frame);
 	while (!w->done) {
 		enum gd_native_step step = w->native != NULL ?
-			gd_native_unwind_step(w->native, stack, &frame) : GD_NATIVE_NO_RULES;
+			gd_native_unwind_step(w->native, stack, frame) : GD_NATIVE_NO_RULES;
 		bool by_pointer = step == GD_NATIVE_NO_RULES;
 		if (by_pointer)
-			step = gd_native_unwind_by_pointer(stack, &frame);
+			step = gd_native_unwind_by_pointer(stack, frame);
 		if (step == GD_NATIVE_ROOT)
 			end(w, GD_PERF_END_ROOT);
 		else if (step == GD_NATIVE_BEYOND)
-			leave_copy(w, stack, &frame,
+			leave_copy(w, stack, frame,
 			           by_pointer ? GD_PERF_END_NATIVE : GD_PERF_END_DEEP);
 		else if (step != GD_NATIVE_CALLER)
 			end(w, GD_PERF_END_LOST);
-		if (w->done || enter_go(w, stack, &frame))
+		if (w->done || enter_go(w, stack, frame))
 			return;
-		if (!is_code(w, frame.pc)) { /* the register or the word held something else */
+		if (!is_code(w, frame->pc)) { /* the register or the word held something else */
 			end(w, by_pointer ? GD_PERF_END_NATIVE : GD_PERF_END_LOST);
 			return;
 		}
-		add(w, frame.pc, GD_PERF_FRAME_NATIVE, frame.exact, false);
+		add(w, frame->pc, GD_PERF_FRAME_NATIVE, frame->exact, false);
 		w->to->by_cfi += !by_pointer;
 		w->to->by_pointer += by_pointer;
 	}
@@ -377,10 +416,13 @@ static void walk_user(struct walk *w)
 		return;
 	}
 	add(w, pc, is_go ? GD_PERF_FRAME_GO : GD_PERF_FRAME_NATIVE, true, false);
-	if (copied)
-		walk_native(w, &stack);
-	else
+	if (!copied) {
 		follow_chain(w, 1);
+		return;
+	}
+	struct gd_native_frame frame;
+	gd_native_frame_of(w->sample, &frame);
+	walk_native(w, &stack, &frame);
 }
 
 void gd_perf_stack_of(struct gd_go *go, struct gd_native_unwind *native, const struct gd_maps *maps,
@@ -389,6 +431,7 @@ void gd_perf_stack_of(struct gd_go *go, struct gd_native_unwind *native, const s
 	struct walk w = { .go = go, .native = native, .maps = maps, .sample = sample, .to = ret };
 	ret->n = ret->by_cfi = ret->by_pointer = 0;
 	ret->spliced = false;
+	ret->left_g = ret->left_depth = 0;
 	w.n_chain = gd_perf_record_chain(sample, GD_PERF_KERNEL_HALF, w.chain, CHAIN_MAX);
 	for (size_t i = 0; i < w.n_chain; i++)
 		add(&w, w.chain[i], GD_PERF_FRAME_KERNEL, i == 0 && sample->in_kernel, false);

@@ -53,6 +53,9 @@ struct gd_perf_stack {
 	size_t by_cfi, by_pointer;
 	enum gd_perf_stack_end end;
 	bool spliced; /* both walkers were needed */
+	/* Not 0: it ends where C was called, and the goroutine that did has put its stack aside; it goes
+	 * on so many bytes below the end of that. */
+	uint64_t left_g, left_depth;
 };
 
 /* Puts the function with that entry before the last frame, a root that it was called from. */

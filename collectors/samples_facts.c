@@ -65,6 +65,7 @@ static void put_samples(const struct gd_samples_facts *f, struct gd_json *json)
 	gd_json_u64(json, "by_call_frame_information", t->by_cfi);
 	gd_json_u64(json, "by_frame_pointer", t->by_pointer);
 	gd_json_u64(json, "rows", t->rows);
+	gd_json_u64(json, "resumed", t->resumed);
 	gd_json_object_end(json);
 	put_classes(f->cpu, json);
 	if (!f->go)

@@ -222,6 +222,12 @@ static const uint64_t *m_of(struct gd_samples_goroutines *s, const struct gd_per
 	return gd_known_find(s->ms, &sample->tid, sizeof(sample->tid));
 }
 
+uint64_t gd_samples_goroutines_m(struct gd_samples_goroutines *s, const struct gd_perf_record *sample)
+{
+	const uint64_t *known = m_of(s, sample);
+	return known != NULL ? *known : 0;
+}
+
 /* ---- by its stack ---------------------------------------------------------------------------- */
 
 /*

@@ -40,6 +40,10 @@ int gd_samples_goroutines_create(struct gd_go *go, struct gd_target *target,
                                  struct gd_samples_goroutines **ret, struct gd_error *err);
 void gd_samples_goroutines_destroy(struct gd_samples_goroutines *goroutines); /* NULL allowed */
 
+/* The runtime's record (m) of the sample's thread; 0: not known. */
+uint64_t gd_samples_goroutines_m(struct gd_samples_goroutines *goroutines,
+                                 const struct gd_perf_record *sample);
+
 /* To be asked soon after the sample was taken.  `stack` is the sample's. */
 void gd_samples_goroutines_find(struct gd_samples_goroutines *goroutines,
                                 const struct gd_perf_record *sample,

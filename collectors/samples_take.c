@@ -5,9 +5,11 @@
 
 #include "base/cleanup.h"
 #include "collectors/known.h"
+#include "collectors/samples_cgo.h"
 
 enum {
 	LOOK_MS = 100, /* a goroutine is asked about at most so long after its sample */
+	LOOK_SOON_MS = 20, /* when calls of C are looked at, which must last from one look to the next */
 	EVERY_MAX = 1 << 16,
 	LABELS_KNOWN_MAX = 4096,
 };
@@ -17,10 +19,12 @@ struct taking {
 	struct gd_collect *c;
 	struct gd_samples_taken *t;
 	struct gd_samples_goroutines *goroutines; /* NULL: not Go */
+	struct gd_samples_cgo *cgo;               /* likewise */
 	struct gd_samples_switches *switches;     /* NULL: none are sampled */
 	struct gd_native_unwind *native;          /* NULL: there is no memory */
 	int64_t mapped_ns;                        /* when the maps were read last */
 	struct gd_perf_stack stack;               /* of the sample at hand */
+	bool left;                                /* a stack ended in C since the last look */
 	struct gd_labels labels;
 	struct gd_known *label_sets; /* numbers of label sets by g.labels, for a second at most */
 	int64_t second_ns;           /* when this one began */
@@ -55,6 +59,11 @@ static uint32_t number_of(struct taking *s, const struct gd_perf_record *record,
 	uint32_t label_set = 0;
 	gd_perf_stack_of(s->c->go, s->native, &s->c->target->maps, record, &s->stack);
 	if (s->goroutines != NULL) {
+		if (s->stack.left_g != 0) {
+			uint64_t m = gd_samples_goroutines_m(s->goroutines, record);
+			s->left = true;
+			s->t->resumed += gd_samples_cgo_resume(s->cgo, record, m, &s->stack);
+		}
 		gd_samples_goroutines_find(s->goroutines, record, &s->stack, &goroutine);
 		label_set = label_set_of(s, profile, goroutine.labels);
 		if (goroutine.skipped != 0)
@@ -215,6 +224,7 @@ static void follow_maps(struct taking *s, int64_t now_ns)
 static void drain(struct taking *s)
 {
 	int64_t now_ns = gd_clock_monotonic_ns();
+	s->left = false;
 	follow_maps(s, now_ns);
 	s->t->senseless += gd_perf_sampler_drain(s->t->sampler, take_record, s);
 	/* Whatever was written before we began to read has been read. */
@@ -236,10 +246,11 @@ static bool is_over(const struct taking *s)
 /* The end of the window is looked for when it is due. */
 static int until_next_look(const struct taking *s)
 {
+	const int look_ms = s->left ? LOOK_SOON_MS : LOOK_MS;
 	int64_t left_ns = s->c->window.duration_ns -
 	                  (gd_clock_monotonic_ns() - s->t->started.monotonic_ns);
-	return left_ns > 0 && left_ns < LOOK_MS * INT64_C(1000000) ? (int)(left_ns / 1000000) + 1
-	                                                           : LOOK_MS;
+	return left_ns > 0 && left_ns < look_ms * INT64_C(1000000) ? (int)(left_ns / 1000000) + 1
+	                                                           : look_ms;
 }
 
 /* The kernel tells of losses with the next record; of the last ones there is none. */
@@ -316,11 +327,14 @@ int gd_samples_take(struct gd_collect *c, struct gd_samples_taken *ret, struct g
 		r = gd_known_create(LABELS_KNOWN_MAX, LABELS_KNOWN_MAX * 16, &s->label_sets, err);
 	if (r == 0 && c->go != NULL)
 		r = gd_samples_goroutines_create(c->go, c->target, &s->goroutines, err);
+	if (r == 0 && c->go != NULL)
+		r = gd_samples_cgo_create(c->go, &s->cgo, err);
 	if (r == 0 && c->target->memory != NULL)
 		r = gd_native_unwind_create(c->target->memory, &c->target->maps, &s->native, err);
 	if (r == 0)
 		run(s);
 	gd_native_unwind_destroy(s->native);
+	gd_samples_cgo_destroy(s->cgo);
 	gd_samples_goroutines_destroy(s->goroutines);
 	gd_samples_switches_destroy(s->switches);
 	gd_known_destroy(s->label_sets);

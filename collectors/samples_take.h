@@ -37,6 +37,7 @@ struct gd_samples_taken {
 	uint64_t samples, lost, senseless, overflown, foreign, spliced, inferred, throttled;
 	uint64_t by_cfi, by_pointer; /* callers in native code, by how they were found */
 	uint64_t rows;               /* of call frame information that were worked out */
+	uint64_t resumed;            /* calls of C that lasted: see samples_cgo.h */
 	uint64_t by_end[GD_PERF_ENDS];
 	uint64_t by_confidence[GD_GOROUTINE_CONFIDENCES];
 	/* of context switches */

@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "collectors/perf_record.h"
 #include "collectors/perf_stack.h"
+#include "collectors/samples_cgo.h"
 #include "collectors/samples_profile.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -88,6 +89,15 @@ static void use(const struct gd_perf_record *record, struct gd_go *go, struct gd
 	gd_perf_stack_of(go, unwind, &target->maps, record, &stack);
 	gd_native_unwind_destroy(unwind);
 	check_stack(&stack);
+	if (go != NULL && stack.left_g != 0) {
+		struct gd_samples_cgo *cgo = NULL;
+		if (gd_samples_cgo_create(go, &cgo, &err) < 0)
+			abort();
+		for (int i = 0; i < 2; i++)
+			(void)gd_samples_cgo_resume(cgo, record, BASE + DATA, &stack);
+		gd_samples_cgo_destroy(cgo);
+		check_stack(&stack);
+	}
 	if (gd_samples_profile_create(&profile, &err) < 0 ||
 	    (go != NULL && gd_samples_goroutines_create(go, NULL, &goroutines, &err) < 0))
 		abort();

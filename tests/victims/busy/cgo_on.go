@@ -4,6 +4,7 @@ package main
 
 /*
 #include <stdint.h>
+#include <time.h>
 
 extern uint64_t goCalledByC(uint64_t n);
 
@@ -20,17 +21,28 @@ static __attribute__((noinline)) uint64_t c_step(uint64_t n)
 }
 
 // The frame pointer's register holds what no frame pointer ever is.
-static __attribute__((noinline)) uint64_t c_smash(uint64_t n)
-{
-	for (int i = 0; i < 100000; i++)
-		__asm__ volatile("mov %0, %%rbp\n\timul $31, %%rbp\n\tlea 7(%%rbp), %0"
-		                 : "+r"(n) : : "rbp", "cc");
-	return n;
+// Not alike, or the compiler makes one of them.
+#define SMASH(name, by)                                                                     \
+static __attribute__((noinline)) uint64_t name(uint64_t n)                                  \
+{                                                                                           \
+	for (int i = 0; i < 20000; i++)                                                     \
+		__asm__ volatile("mov %0, %%rbp\n\timul $" #by ", %%rbp\n\tlea 7(%%rbp), %0"     \
+		                 : "+r"(n) : : "rbp", "cc");                                \
+	return n;                                                                           \
 }
+SMASH(c_smash_a, 31)
+SMASH(c_smash_b, 37)
 
-static __attribute__((noinline)) uint64_t c_smashes(uint64_t n)
+// For so long, in one of the two.
+static __attribute__((noinline)) uint64_t c_smashes(uint64_t n, int ms, int which)
 {
-	return c_smash(n) + 1;
+	struct timespec began, now;
+	clock_gettime(CLOCK_MONOTONIC, &began);
+	do {
+		n = which ? c_smash_b(n) + 1 : c_smash_a(n) + 1;
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while ((now.tv_sec - began.tv_sec) * 1000 + (now.tv_nsec - began.tv_nsec) / 1000000 < ms);
+	return n;
 }
 
 static __attribute__((noinline)) uint64_t c_calls_go(uint64_t n)
@@ -73,23 +85,34 @@ func goCallback() {
 	}
 }
 
+// Two callers whose frames are alike.
+
 //go:noinline
-func smashStep(n uint64) uint64 {
-	return uint64(C.c_smashes(C.uint64_t(n)))
+func smashStepA(n uint64, ms int) uint64 {
+	return uint64(C.c_smashes(C.uint64_t(n), C.int(ms), 0))
 }
 
-// Only when asked for: nothing leads from there to its goroutine's stack.
-func goSmash() {
+//go:noinline
+func smashStepB(n uint64, ms int) uint64 {
+	return uint64(C.c_smashes(C.uint64_t(n), C.int(ms), 1))
+}
+
+// Only when asked for: where the stack goes on from there is not in a sample.
+func smash(ms int) {
 	for n := uint64(1); ; {
-		n = smashStep(n)
+		n = smashStepB(smashStepA(n, ms), ms)
 		if n == 0 {
 			sink = n
 		}
 	}
 }
 
+func goSmash() { smash(0) }
+func goHeld()  { smash(600) }
+
 func init() {
 	more["cgo"] = goCgo
 	more["callback"] = goCallback
 	asked["smash"] = goSmash
+	asked["held"] = goHeld
 }
