@@ -245,6 +245,7 @@ collectors := \
 	collectors/build.c \
 	collectors/cfi_entry.c \
 	collectors/cfi_row.c \
+	collectors/cfi_scan.c \
 	collectors/collector.c \
 	collectors/contention.c \
 	collectors/core.c \
@@ -885,7 +886,7 @@ layout:
 
 c_victim_files := $(c_victims:%=$(VICTIMS)/%)
 go_victim_files := $(go_victims:%=$(VICTIMS)/%.index)
-victims: $(c_victim_files) $(go_victim_files)
+victims: $(c_victim_files) $(go_victim_files) $(VICTIMS)/native_static
 
 # Plain flags with frame pointers left as the compiler likes them: what production code looks like.
 $(c_victim_files): $(VICTIMS)/%: tests/victims/%.c
@@ -893,6 +894,14 @@ $(c_victim_files): $(VICTIMS)/%: tests/victims/%.c
 	$(call say,VICTIM,$<)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -pthread -o $@ $< $(victim_libs)
 # Code of somebody else's to be deep in.
 $(VICTIMS)/native: victim_libs := -lz
+
+# The same without libraries, and without what they need to find their call frame information; where
+# there are none to link statically the test of it skips.
+$(VICTIMS)/native_static: tests/victims/native.c
+	@mkdir -p $(@D)
+	$(call say,VICTIM,$< static)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -pthread -static \
+		-o $@ $< -lz >$@.log 2>&1 || tail -n 1 $@.log
+$(out)/tests/test_collectors_native_unwind.ok: | $(VICTIMS)/native_static
 
 # The index names what was built, and why a release is missing; tests skip by that name.
 $(foreach v,$(go_victims),$(eval $(VICTIMS)/$(v).index: $(wildcard tests/victims/$(v)/* \

@@ -4,7 +4,6 @@
 #include <elf.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -56,12 +55,32 @@ static uint64_t pair_at(const struct gd_cfi_table *table, uint32_t i)
 	return table->at + TABLE_HEAD + (uint64_t)i * PAIR;
 }
 
+static int find_listed(const struct gd_cfi_table *table, uint64_t pc, uint64_t *ret, uint64_t *ret_next,
+                       struct gd_error *err)
+{
+	uint32_t low = 0, high = table->n;
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+		if (table->list[middle].start <= pc)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == 0)
+		return gd_fail(err, -ENOENT, "no frame table has 0x%" PRIx64, pc);
+	*ret = table->list[low - 1].fde_at;
+	*ret_next = low < table->n ? table->list[low].start : UINT64_MAX;
+	return 0;
+}
+
 /* Where the FDE is of the last function that begins at or below pc, and where the next one begins. */
 static int find(struct gd_memory *memory, const struct gd_cfi_table *table, uint64_t pc,
                 uint64_t *ret, uint64_t *ret_next, struct gd_error *err)
 {
 	uint8_t pairs[PAIRS_AT_ONCE * PAIR];
 	uint32_t low = 0, high = table->n; /* it is in [low, high) */
+	if (table->list != NULL)
+		return find_listed(table, pc, ret, ret_next, err);
 	*ret_next = UINT64_MAX;
 	while (high - low > PAIRS_AT_ONCE) {
 		uint32_t middle = low + (high - low) / 2;
@@ -111,8 +130,7 @@ static void skip_register(struct gd_bytes *b)
 		b->bad = true;
 }
 
-/* How many bytes a pointer takes that is written so; 0: none that we know. */
-static size_t pointer_bytes(uint8_t encoding)
+size_t gd_cfi_pointer_bytes(uint8_t encoding)
 {
 	switch (encoding & 0x0f) {
 	case DW_EH_PE_absptr:
@@ -245,14 +263,13 @@ static bool augmentation_is_sound(const char *letters, struct gd_bytes *data, ui
 		uint8_t encoding = gd_bytes_u8(data);
 		if (*letters == 'R')
 			*pointer = encoding;
-		else if (*letters == 'P' && gd_bytes_take(data, pointer_bytes(encoding)) == NULL)
+		else if (*letters == 'P' && gd_bytes_take(data, gd_cfi_pointer_bytes(encoding)) == NULL)
 			return false;
 	}
 	return !data->bad;
 }
 
-/* CIE without its length: *sized, FDEs have data of their own; *pointer as above. */
-static bool cie_is_sound(const uint8_t *bytes, size_t len, bool *sized, uint8_t *pointer)
+bool gd_cfi_cie_is_sound(const uint8_t *bytes, size_t len, bool *sized, uint8_t *pointer)
 {
 	struct gd_bytes b = gd_bytes_of(bytes, len);
 	uint32_t id = gd_bytes_u32(&b);
@@ -278,7 +295,7 @@ static bool cie_is_sound(const uint8_t *bytes, size_t len, bool *sized, uint8_t 
 			return false;
 	}
 	uint8_t base = *pointer & 0xf0;
-	return unit <= UNIT_MAX && (n == 0 || *sized) && pointer_bytes(*pointer) != 0 &&
+	return unit <= UNIT_MAX && (n == 0 || *sized) && gd_cfi_pointer_bytes(*pointer) != 0 &&
 	       (base == DW_EH_PE_absptr || base == DW_EH_PE_pcrel) &&
 	       instructions_are_sound(&b);
 }
@@ -287,7 +304,7 @@ static bool fde_is_sound(const uint8_t *bytes, size_t len, bool sized, uint8_t p
 {
 	struct gd_bytes b = gd_bytes_of(bytes, len);
 	(void)gd_bytes_u32(&b);
-	(void)gd_bytes_take(&b, 2 * pointer_bytes(pointer));
+	(void)gd_bytes_take(&b, 2 * gd_cfi_pointer_bytes(pointer));
 	if (sized) {
 		uint64_t size = gd_bytes_uvarint(&b);
 		if (size > len || gd_bytes_take(&b, (size_t)size) == NULL)
@@ -378,7 +395,7 @@ int gd_cfi_entry_read(struct gd_memory *memory, const struct gd_cfi_table *table
 		               err);
 	if (r < 0)
 		return r;
-	if (!cie_is_sound(cie + 4, ret->cie_len - 4, &sized, &pointer) ||
+	if (!gd_cfi_cie_is_sound(cie + 4, ret->cie_len - 4, &sized, &pointer) ||
 	    !fde_is_sound(cie + ret->cie_len + 4, ret->fde_len - 4, sized, pointer))
 		return gd_fail(err, -EBADMSG, "frame information at 0x%" PRIx64 ": not sound",
 		               ret->fde_at);

@@ -8,6 +8,7 @@
  * memory by the largest register number it meets.  Here no rule is understood, only that each is whole.
  * Format: Linux Standard Base, "Exception Frames"; DWARF 6.4.
  */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,10 +21,16 @@ enum {
 	GD_CFI_PAD = 256,           /* zeros: the end mark, and room for who reads too far */
 };
 
+/* A function and its FDE. */
+struct gd_cfi_pair {
+	uint64_t start, fde_at;
+};
+
 /* The sorted table of a module. */
 struct gd_cfi_table {
 	uint64_t at; /* of .eh_frame_hdr; what it holds is relative to it */
 	uint32_t n;
+	struct gd_cfi_pair *list; /* NULL: there; else here (collectors/cfi_scan.h) */
 };
 
 /* One function's CIE and FDE behind each other, as an ELF image that has nothing else. */
@@ -33,6 +40,13 @@ struct gd_cfi_entry {
 	size_t cie_len, fde_len;
 	uint8_t image[GD_CFI_HEAD + GD_CFI_CIE_MAX + GD_CFI_FDE_MAX + GD_CFI_PAD];
 };
+
+/* Is a CIE without its length whole?  *sized: its FDEs have data of their own; *pointer: how they write
+ * addresses (DW_EH_PE_*). */
+bool gd_cfi_cie_is_sound(const uint8_t *bytes, size_t len, bool *sized, uint8_t *pointer);
+
+/* How many bytes a pointer takes that is written so; 0: none that we know. */
+size_t gd_cfi_pointer_bytes(uint8_t encoding);
 
 /* `at` is the run-time address of PT_GNU_EH_FRAME.  -EBADMSG: none, or not as linkers write it. */
 int gd_cfi_table_open(struct gd_memory *memory, uint64_t at, uint64_t bytes,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "collectors/cfi_scan.h"
 
 enum {
 	ROWS_MAX = 4096,
@@ -28,6 +29,10 @@ struct gd_native_unwind {
 	uint64_t unmapped, rows;
 	struct module modules[MODULES_MAX];
 	size_t n_modules;
+	int program_fd; /* -1: none */
+	char *program_path;
+	bool scanned;   /* once, whatever came of it */
+	struct gd_cfi_table program;
 	struct gd_cfi_entry entry; /* the one being read */
 	/* By `start`; the rows themselves stay where they are. */
 	uint16_t order[ROWS_MAX];
@@ -43,12 +48,29 @@ int gd_native_unwind_create(struct gd_memory *memory, const struct gd_maps *maps
 		return gd_fail_errno(err, -ENOMEM, "native unwinder");
 	u->memory = memory;
 	u->maps = maps;
+	u->program_fd = -1;
 	*ret = u;
+	return 0;
+}
+
+int gd_native_unwind_set_program(struct gd_native_unwind *u, int exe_fd, const char *path,
+                                 struct gd_error *err)
+{
+	char *copy = strdup(path);
+	if (copy == NULL)
+		return gd_fail_errno(err, -ENOMEM, "native unwinder");
+	free(u->program_path);
+	u->program_path = copy;
+	u->program_fd = exe_fd;
 	return 0;
 }
 
 void gd_native_unwind_destroy(struct gd_native_unwind *u)
 {
+	if (u == NULL)
+		return;
+	free(u->program_path);
+	free(u->program.list);
 	free(u);
 }
 
@@ -82,8 +104,9 @@ static uint64_t base_of(const struct gd_maps *maps, const struct gd_map *map)
 	return 0;
 }
 
-/* From the ELF header as it is mapped. */
-static void find_table(struct gd_memory *memory, uint64_t base, struct gd_cfi_table *ret)
+/* From the ELF header as it is mapped.  False: there is none, and *ret_bias is not known. */
+static bool find_table(struct gd_memory *memory, uint64_t base, struct gd_cfi_table *ret,
+                       uint64_t *ret_bias)
 {
 	Elf64_Ehdr head;
 	Elf64_Phdr phdrs[PHDRS_MAX];
@@ -93,17 +116,32 @@ static void find_table(struct gd_memory *memory, uint64_t base, struct gd_cfi_ta
 	    head.e_phentsize != sizeof(phdrs[0]) || head.e_phnum > PHDRS_MAX ||
 	    gd_memory_read(memory, base + head.e_phoff, phdrs, head.e_phnum * sizeof(phdrs[0]),
 	                   NULL) < 0)
-		return;
+		return false;
 	for (size_t i = 0; i < head.e_phnum; i++) {
 		if (phdrs[i].p_type == PT_LOAD && load == NULL)
 			load = &phdrs[i];
 		if (phdrs[i].p_type == PT_GNU_EH_FRAME)
 			frames = &phdrs[i];
 	}
-	if (load == NULL || frames == NULL)
-		return;
-	uint64_t bias = base - (load->p_vaddr & ~(uint64_t)(PAGE - 1));
-	(void)gd_cfi_table_open(memory, bias + frames->p_vaddr, frames->p_memsz, ret, NULL);
+	if (load == NULL)
+		return false;
+	*ret_bias = base - (load->p_vaddr & ~(uint64_t)(PAGE - 1));
+	if (frames != NULL)
+		(void)gd_cfi_table_open(memory, *ret_bias + frames->p_vaddr, frames->p_memsz, ret, NULL);
+	return true;
+}
+
+/* The program has no table: one is made. */
+static void scan_program(struct gd_native_unwind *u, uint64_t bias, struct gd_cfi_table *ret)
+{
+	uint64_t at = 0, bytes = 0;
+	if (!u->scanned) {
+		u->scanned = true;
+		gd_cfi_scan_locate(u->program_fd, &at, &bytes);
+		if (bytes != 0)
+			(void)gd_cfi_scan(u->memory, at + bias, bytes, &u->program, NULL);
+	}
+	*ret = u->program;
 }
 
 /* NULL: that is not in any mapping with code. */
@@ -121,8 +159,10 @@ static const struct module *module_of(struct gd_native_unwind *u, uint64_t pc)
 	struct module *m = &u->modules[u->n_modules++];
 	*m = (struct module){ .start = map->start, .end = map->end };
 	uint64_t base = base_of(u->maps, map);
-	if (base != 0)
-		find_table(u->memory, base, &m->table);
+	uint64_t bias = 0;
+	if (base != 0 && find_table(u->memory, base, &m->table, &bias) && m->table.n == 0 &&
+	    u->program_fd >= 0 && strcmp(map->path, u->program_path) == 0)
+		scan_program(u, bias, &m->table);
 	return m;
 }
 

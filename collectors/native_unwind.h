@@ -23,6 +23,12 @@ struct gd_native_unwind;
 /* Both are borrowed; the maps may be read anew, which must be told (gd_native_unwind_forget). */
 int gd_native_unwind_create(struct gd_memory *memory, const struct gd_maps *maps,
                             struct gd_native_unwind **ret, struct gd_error *err);
+/*
+ * The main program's file, borrowed, and the path that its mappings have: where its information is not
+ * told in memory, its sections tell it.
+ */
+int gd_native_unwind_set_program(struct gd_native_unwind *unwind, int exe_fd, const char *path,
+                                 struct gd_error *err);
 void gd_native_unwind_destroy(struct gd_native_unwind *unwind); /* NULL allowed */
 
 /* Other code may be at the same addresses. */

@@ -387,7 +387,12 @@ static void walk_native(struct walk *w, struct gd_stack *stack, struct gd_native
 			           by_pointer ? GD_PERF_END_NATIVE : GD_PERF_END_DEEP);
 		else if (step != GD_NATIVE_CALLER)
 			end(w, GD_PERF_END_LOST);
-		if (w->done || enter_go(w, stack, frame))
+		if (w->done)
+			return;
+		/* Where a handler returns to nobody has called: it is the first instruction there. */
+		if (frame->exact && w->to->list[w->to->n - 1].kind == GD_PERF_FRAME_NATIVE)
+			w->to->list[w->to->n - 1].exact = true;
+		if (enter_go(w, stack, frame))
 			return;
 		if (!is_code(w, frame->pc)) { /* the register or the word held something else */
 			end(w, by_pointer ? GD_PERF_END_NATIVE : GD_PERF_END_LOST);

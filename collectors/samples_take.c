@@ -300,6 +300,17 @@ static int open_switches(struct taking *s, struct gd_error *err)
 	return r < 0 ? r : gd_samples_switches_create(&s->switches, err);
 }
 
+static int open_native(struct taking *s, struct gd_error *err)
+{
+	struct gd_target *target = s->c->target;
+	char exe[4096];
+	int r = gd_native_unwind_create(target->memory, &target->maps, &s->native, err);
+	if (r < 0 || target->fds.exe_fd < 0 ||
+	    gd_target_read_link(target, "exe", exe, sizeof(exe), NULL) <= 0)
+		return r;
+	return gd_native_unwind_set_program(s->native, target->fds.exe_fd, exe, err);
+}
+
 int gd_samples_take(struct gd_collect *c, struct gd_samples_taken *ret, struct gd_error *err)
 {
 	const struct gd_perf_sampler_options options = {
@@ -330,7 +341,7 @@ int gd_samples_take(struct gd_collect *c, struct gd_samples_taken *ret, struct g
 	if (r == 0 && c->go != NULL)
 		r = gd_samples_cgo_create(c->go, &s->cgo, err);
 	if (r == 0 && c->target->memory != NULL)
-		r = gd_native_unwind_create(c->target->memory, &c->target->maps, &s->native, err);
+		r = open_native(s, err);
 	if (r == 0)
 		run(s);
 	gd_native_unwind_destroy(s->native);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "collectors/cfi_scan.h"
 #include "collectors/native_symbols.h"
 #include "collectors/native_unwind.h"
 
@@ -101,6 +102,29 @@ static void unwind_twice(struct gd_native_unwind *unwind, const struct gd_native
 		abort();
 }
 
+/* The table that is made of all there is: sorted, and its entries lead somewhere or nowhere. */
+static void scan(struct gd_memory *memory, int fd, uint64_t pc)
+{
+	static struct gd_cfi_entry entry;
+	struct gd_cfi_table table = { .n = 0 };
+	struct gd_cfi_row row;
+	uint64_t at = 0, bytes = 0;
+	gd_cfi_scan_locate(fd, &at, &bytes);
+	if (gd_cfi_scan(memory, at < BASE ? at + BASE : at, bytes, &table, NULL) < 0)
+		abort();
+	for (uint32_t i = 1; i < table.n; i++)
+		if (table.list[i - 1].start > table.list[i].start)
+			abort();
+	for (uint32_t i = 0; i <= table.n && i < PROBES; i++) {
+		uint64_t wanted = i < table.n ? table.list[i].start : pc;
+		if (gd_cfi_entry_read(memory, &table, wanted, &entry, NULL) == 0 &&
+		    gd_cfi_row_of(&entry, wanted, &row, NULL) == 0 &&
+		    (row.start > wanted || row.end <= wanted))
+			abort();
+	}
+	free(table.list);
+}
+
 static void name(struct gd_memory *memory, const struct gd_maps *maps, uint64_t pc)
 {
 	struct gd_access access = { .ops = &access_ops };
@@ -112,6 +136,7 @@ static void name(struct gd_memory *memory, const struct gd_maps *maps, uint64_t 
 	    gd_native_names_create(&names, NULL) < 0)
 		abort();
 	target.fds.exe_fd = fd;
+	scan(memory, fd, pc);
 	for (uint64_t at = BASE; at < BASE + module_len; at += 64)
 		(void)gd_native_names_want(names, at);
 	(void)gd_native_names_want(names, pc);
