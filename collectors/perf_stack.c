@@ -237,15 +237,45 @@ static bool walk_interrupted(struct walk *w, struct gd_stack *stack, uint64_t co
 #endif
 }
 
-/* What asmcgocall keeps on the thread's stack: runtime/asm_amd64.s, 1.18 to 1.27. */
-static void keep_left(struct walk *w, struct gd_stack *stack, uint64_t sp)
+struct entry {
+	uint64_t pc, sp;
+	enum gd_unwind_from from;
+	bool by_native;  /* it has called native code, which was unwound */
+	size_t chain_at; /* by_native: as leave_native has it */
+};
+static void walk_go(struct walk *w, struct gd_stack *stack, const struct entry *entry);
+
+/* asmcgocall was called on the thread's stack already: its caller is where that was, behind the frame
+ * pointer where such assembly saves it. */
+static bool stay(struct walk *w, struct gd_stack *stack, uint64_t sp)
+{
+	for (int i = 0; i < 2; i++, sp += 8) {
+		const uint8_t *word = gd_stack_at(stack, sp, 8);
+		struct entry caller = { .pc = word != NULL ? gd_load_u64(word) : 0, .sp = sp + 8,
+			                .from = GD_UNWIND_SAVED };
+		if (caller.pc == 0 || site_of(w, caller.pc, false) == NULL)
+			continue;
+		walk_go(w, stack, &caller);
+		return true;
+	}
+	return false;
+}
+
+/*
+ * What asmcgocall keeps on the thread's stack (runtime/asm_amd64.s, 1.18 to 1.27): g and how deep in its
+ * stack it was, or 0 and the stack pointer when it did not change stacks.
+ */
+static void leave_asmcgocall(struct walk *w, struct gd_stack *stack, uint64_t sp)
 {
 	int minor = w->go->version.minor;
 	const uint8_t *pair = gd_stack_at(stack, sp + (minor >= 18 && minor < 22 ? 40 : 0), 16);
-	if (pair == NULL)
+	uint64_t depth = pair != NULL ? gd_load_u64(pair) : 0;
+	uint64_t g = pair != NULL ? gd_load_u64(pair + 8) : 0;
+	if (g == 0 && depth > sp && stay(w, stack, depth))
 		return;
-	w->to->left_depth = gd_load_u64(pair);
-	w->to->left_g = gd_load_u64(pair + 8);
+	w->to->left_depth = g != 0 ? depth : 0;
+	w->to->left_g = g;
+	end(w, GD_PERF_END_NATIVE);
 }
 
 /*
@@ -262,16 +292,10 @@ static void leave_native(struct walk *w, struct gd_stack *stack, uint64_t sp, si
 		return;
 	}
 	if (site != NULL && strncmp(function_of(site), "runtime.asmcgocall", 18) == 0)
-		keep_left(w, stack, sp);
-	end(w, GD_PERF_END_NATIVE);
+		leave_asmcgocall(w, stack, sp);
+	else
+		end(w, GD_PERF_END_NATIVE);
 }
-
-struct entry {
-	uint64_t pc, sp;
-	enum gd_unwind_from from;
-	bool by_native;  /* it has called native code, which was unwound */
-	size_t chain_at; /* by_native: as leave_native has it */
-};
 
 static void walk_native(struct walk *w, struct gd_stack *stack, struct gd_native_frame *frame);
 
