@@ -94,22 +94,22 @@ static int find(struct gd_memory *memory, const struct gd_cfi_table *table, uint
 			*ret_next = relative(table, pairs);
 		}
 	}
-	int r = gd_memory_read(memory, pair_at(table, low), pairs, (high - low) * PAIR, err);
+	int r = gd_memory_read(memory, pair_at(table, low), pairs, (size_t)(high - low) * PAIR, err);
 	if (r < 0)
 		return r;
 	uint32_t first = low, last = high;
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
-		if (relative(table, pairs + (middle - first) * PAIR) <= pc)
+		if (relative(table, pairs + (size_t)(middle - first) * PAIR) <= pc)
 			low = middle + 1;
 		else
 			high = middle;
 	}
 	if (low == first)
 		return gd_fail(err, -ENOENT, "no frame table has 0x%" PRIx64, pc);
-	*ret = relative(table, pairs + (low - 1 - first) * PAIR + 4);
+	*ret = relative(table, pairs + (size_t)(low - 1 - first) * PAIR + 4);
 	if (low < last)
-		*ret_next = relative(table, pairs + (low - first) * PAIR);
+		*ret_next = relative(table, pairs + (size_t)(low - first) * PAIR);
 	return 0;
 }
 

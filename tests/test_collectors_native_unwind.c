@@ -354,7 +354,7 @@ static enum gd_native_step step(const struct made *m, struct gd_native_frame *fr
 		                  .bytes = (const uint8_t *)words };
 	*frame = (struct gd_native_frame){ .pc = MADE_AT + FUNCTION + 0x20, .exact = true };
 	for (unsigned i = 0; i < GD_CFI_REGS; i++)
-		frame->reg[i] = 0x1000 * i;
+		frame->reg[i] = UINT64_C(0x1000) * i;
 	frame->known = (UINT64_C(1) << GD_CFI_REGS) - 1;
 	assert_ok(gd_memory_bytes(MADE_AT, m->bytes, sizeof(m->bytes), &memory, &err), &err);
 	assert_ok(gd_native_unwind_create(memory, &maps, &unwind, &err), &err);

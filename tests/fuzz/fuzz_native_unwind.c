@@ -98,7 +98,8 @@ static void unwind_twice(struct gd_native_unwind *unwind, const struct gd_native
 		(void)gd_native_unwind_step(unwind, &copy, &near);
 	}
 	walk(unwind, frame, stack, &kept);
-	if (memcmp(&fresh, &kept, sizeof(fresh)) != 0)
+	if (fresh.n != kept.n || fresh.end != kept.end ||
+	    memcmp(fresh.pcs, kept.pcs, sizeof(fresh.pcs)) != 0)
 		abort();
 }
 

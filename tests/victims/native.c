@@ -119,7 +119,7 @@ static NOINLINE void run_main(void)
 		sink += deep(5, sink);
 }
 
-static const struct {
+static struct {
 	const char *name;
 	void (*run)(void);
 } kinds[] = {
@@ -127,9 +127,10 @@ static const struct {
 	{ "signal", run_signal }, { "plt", run_plt },   { "clock", run_clock },
 };
 
-static NOINLINE void *begin(void *kind)
+static NOINLINE void *begin(void *run)
 {
-	kinds[(uintptr_t)kind].run();
+	void (*const *kind)(void) = run;
+	(*kind)();
 	return NULL;
 }
 
@@ -150,10 +151,10 @@ static bool is_wanted(int argc, char **argv, const char *name)
 	return argc < 2;
 }
 
-static void start(void *(*run)(void *), uintptr_t argument)
+static void start(void *(*run)(void *), void *argument)
 {
 	pthread_t thread;
-	if (pthread_create(&thread, NULL, run, (void *)argument) != 0)
+	if (pthread_create(&thread, NULL, run, argument) != 0)
 		exit(1);
 }
 
@@ -163,11 +164,11 @@ int main(int argc, char **argv)
 		return 1;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (is_wanted(argc, argv, kinds[i].name))
-			start(begin, i);
+			start(begin, &kinds[i].run);
 	printf("ready\n");
 	fflush(stdout);
 	if (!is_wanted(argc, argv, "main"))
 		return wait_for_end(NULL) != NULL;
-	start(wait_for_end, 0);
+	start(wait_for_end, NULL);
 	run_main();
 }
