@@ -293,10 +293,6 @@ static int open_best(struct gd_perf_sampler *s, struct gd_error *err)
 			s->n_timed_rings = s->n_rings;
 			s->about.fell_back = first;
 			s->about.cpus = (uint32_t)s->n_cpus;
-			if (s->options.switch_stack_bytes > 0)
-				open_switches(s);
-			if (s->options.syscalls)
-				open_syscalls(s);
 			s->about.fds = s->n_fds;
 			return 0;
 		}
@@ -388,11 +384,22 @@ const uint64_t *gd_perf_sampler_syscalls(const struct gd_perf_sampler *s)
 	return s->syscalls;
 }
 
+static void enable(const struct gd_perf_sampler *s, size_t first)
+{
+	for (size_t i = first; i < s->n_fds; i++)
+		(void)ioctl(s->fds[i], PERF_EVENT_IOC_ENABLE, 0);
+}
+
 void gd_perf_sampler_start(struct gd_perf_sampler *s)
 {
+	enable(s, 0);
+	if (s->options.switch_stack_bytes > 0)
+		open_switches(s);
+	if (s->options.syscalls)
+		open_syscalls(s);
+	s->about.fds = s->n_fds;
 	add_syscalls(s, true);
-	for (size_t i = 0; i < s->n_fds; i++)
-		(void)ioctl(s->fds[i], PERF_EVENT_IOC_ENABLE, 0);
+	enable(s, s->n_timed);
 }
 
 void gd_perf_sampler_stop(struct gd_perf_sampler *s)

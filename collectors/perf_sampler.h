@@ -37,7 +37,7 @@ struct gd_perf_sampler_about {
 	size_t fds;
 	size_t ring_bytes;    /* the smallest */
 	struct gd_error fell_back; /* code 0, or why the better ways were not taken */
-	/* Each code 0, or why there are none although they were asked for. */
+	/* Since the start: each code 0, or why there are none although they were asked for. */
 	struct gd_error no_switches, no_wakeups, no_syscalls;
 };
 
@@ -57,7 +57,11 @@ const struct gd_perf_sampler_about *gd_perf_sampler_about(const struct gd_perf_s
  * number there and of 32-bit code, at GD_PERF_SYSCALLS_OTHER and _COMPAT.  All 0: not counted. */
 const uint64_t *gd_perf_sampler_syscalls(const struct gd_perf_sampler *sampler);
 
-void gd_perf_sampler_start(struct gd_perf_sampler *sampler);
+/*
+ * Samples are taken from here on.  Only then what tells of switches and system calls is opened, for which the
+ * kernel takes some milliseconds (its type information is read, and nobody may have listened to switches before).
+ */
+void gd_perf_sampler_start(struct gd_perf_sampler *sampler); /* once */
 void gd_perf_sampler_stop(struct gd_perf_sampler *sampler);
 
 /*

@@ -28,6 +28,7 @@ struct taking {
 	struct gd_labels labels;
 	struct gd_known *label_sets; /* numbers of label sets by g.labels, for a second at most */
 	int64_t second_ns;           /* when this one began */
+	int64_t cpu_ns;              /* our own, when it started */
 	uint64_t switches_in_it, records_in_it;
 };
 
@@ -267,12 +268,6 @@ static void count_lost(struct gd_samples_taken *t)
 static void run(struct taking *s)
 {
 	struct gd_samples_taken *t = s->t;
-	int64_t cpu_ns = gd_clock_cpu_ns();
-	t->started = gd_clock_now();
-	t->every = 1;
-	s->second_ns = t->started.monotonic_ns;
-	s->mapped_ns = t->started.monotonic_ns;
-	gd_perf_sampler_start(t->sampler);
 	if (s->c->window.begun != NULL)
 		s->c->window.begun(s->c->window.begun_arg);
 	while (!is_over(s)) {
@@ -288,15 +283,22 @@ static void run(struct taking *s)
 		                        t->given_up_ns != 0 ? t->given_up_ns
 		                                            : t->ended.monotonic_ns,
 		                        was_away, s);
-	t->cpu_ns = gd_clock_cpu_ns() - cpu_ns;
+	t->cpu_ns = gd_clock_cpu_ns() - s->cpu_ns;
 	t->rows = s->native != NULL ? gd_native_unwind_rows(s->native) : 0;
 }
 
-static int open_switches(struct taking *s, struct gd_error *err)
+static int start(struct taking *s, struct gd_error *err)
 {
-	if (gd_perf_sampler_about(s->t->sampler)->no_switches.code != 0)
+	struct gd_samples_taken *t = s->t;
+	s->cpu_ns = gd_clock_cpu_ns();
+	t->started = gd_clock_now();
+	t->every = 1;
+	s->second_ns = t->started.monotonic_ns;
+	s->mapped_ns = t->started.monotonic_ns;
+	gd_perf_sampler_start(t->sampler);
+	if (gd_perf_sampler_about(t->sampler)->no_switches.code != 0)
 		return 0;
-	int r = gd_samples_profile_create(&s->t->away, err);
+	int r = gd_samples_profile_create(&t->away, err);
 	return r < 0 ? r : gd_samples_switches_create(&s->switches, err);
 }
 
@@ -333,8 +335,6 @@ int gd_samples_take(struct gd_collect *c, struct gd_samples_taken *ret, struct g
 	if (r == 0)
 		r = gd_samples_timeline_create(&ret->timeline, err);
 	if (r == 0)
-		r = open_switches(s, err);
-	if (r == 0)
 		r = gd_known_create(LABELS_KNOWN_MAX, LABELS_KNOWN_MAX * 16, &s->label_sets, err);
 	if (r == 0 && c->go != NULL)
 		r = gd_samples_goroutines_create(c->go, c->target, &s->goroutines, err);
@@ -342,6 +342,8 @@ int gd_samples_take(struct gd_collect *c, struct gd_samples_taken *ret, struct g
 		r = gd_samples_cgo_create(c->go, &s->cgo, err);
 	if (r == 0 && c->target->memory != NULL)
 		r = open_native(s, err);
+	if (r == 0)
+		r = start(s, err);
 	if (r == 0)
 		run(s);
 	gd_native_unwind_destroy(s->native);

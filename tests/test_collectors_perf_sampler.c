@@ -126,10 +126,10 @@ static void sample(struct gd_target *target, const struct gd_perf_sampler_option
 	if (r == -EACCES || r == -EPERM || r == -ENOSYS)
 		test_skip("perf events are not to be had here: %s", err.msg);
 	assert_ok(r, &err);
-	*about = *gd_perf_sampler_about(s);
 	memset(&seen, 0, sizeof(seen));
 	seen.pid = target->pid;
 	gd_perf_sampler_start(s);
+	*about = *gd_perf_sampler_about(s);
 	shared->go = 1;
 	int64_t started = gd_clock_monotonic_ns();
 	while (gd_clock_monotonic_ns() - started < INT64_C(2000000000) &&
@@ -454,8 +454,10 @@ static void waiting_for_a_cpu_is_what_the_scheduler_counts(void **state)
 	assert_ok(gd_target_open(pid, &target, &err), &err);
 	int r = gd_perf_sampler_open(target, &options, &s, &err);
 	struct gd_perf_sampler_about about = { .way = 0 };
-	if (r == 0)
+	if (r == 0) {
+		gd_perf_sampler_start(s);
 		about = *gd_perf_sampler_about(s);
+	}
 	int64_t before = all_run_delays(pid);
 	if (r < 0 || about.no_wakeups.code != 0 || about.no_switches.code != 0 || before < 0) {
 		let_go(pid, &s, &target);
@@ -463,8 +465,6 @@ static void waiting_for_a_cpu_is_what_the_scheduler_counts(void **state)
 		          before < 0 ? "schedstat" : "");
 	}
 	assert_ok(gd_samples_switches_create(&away.switches, &err), &err);
-	before = all_run_delays(pid);
-	gd_perf_sampler_start(s);
 	take_switches(s, &away, INT64_C(2000000000));
 	gd_perf_sampler_stop(s);
 	int64_t counted = all_run_delays(pid) - before;
@@ -505,6 +505,8 @@ static void without_wakeups_it_is_said_why(void **state)
 	GD_PERF_SAMPLER struct gd_perf_sampler *s = NULL;
 	assert_ok(gd_target_open(pid, &target, &err), &err);
 	int r = gd_perf_sampler_open(target, &options, &s, &err);
+	if (r == 0)
+		gd_perf_sampler_start(s);
 	if (r < 0 || gd_perf_sampler_about(s)->no_switches.code != 0) {
 		let_go(pid, &s, &target);
 		test_skip("not to be had here: %s", err.msg);
@@ -512,7 +514,6 @@ static void without_wakeups_it_is_said_why(void **state)
 	assert_true(gd_perf_sampler_about(s)->no_wakeups.code < 0);
 	assert_contains(gd_perf_sampler_about(s)->no_wakeups.msg, "wake-ups");
 	assert_ok(gd_samples_switches_create(&away.switches, &err), &err);
-	gd_perf_sampler_start(s);
 	take_switches(s, &away, INT64_C(300000000));
 	gd_perf_sampler_stop(s);
 	(void)gd_perf_sampler_drain(s, pair, &away);
@@ -667,16 +668,17 @@ static void system_calls_are_counted_by_number(void **state)
 	assert_ok(gd_target_open(pid, &target, &err), &err);
 	int r = gd_perf_sampler_open(target, &options, &s, &err);
 	struct gd_error why = err;
-	if (r == 0)
+	usleep(50000); /* whoever came late spins by now */
+	if (r == 0) {
+		gd_perf_sampler_start(s);
 		why = gd_perf_sampler_about(s)->no_syscalls;
+	}
 	pid_t other = shared->child;
 	if (why.code != 0) {
 		let_go(pid, &s, &target);
 		(void)waitpid(other, NULL, 0);
 		test_skip("not to be had here: %s", why.msg);
 	}
-	usleep(50000); /* whoever came late spins by now */
-	gd_perf_sampler_start(s);
 	shared->go = 1;
 	usleep(500000);
 	gd_perf_sampler_stop(s);
