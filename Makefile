@@ -48,6 +48,7 @@ target := \
 	target/image.c \
 	target/image_read.c \
 	target/image_space.c \
+	target/mapped_elf.c \
 	target/maps.c \
 	target/memory.c \
 	target/memory_bytes.c \
@@ -561,6 +562,7 @@ tests := \
 	tests/test_target_container.c \
 	tests/test_target_identity.c \
 	tests/test_target_image.c \
+	tests/test_target_mapped_elf.c \
 	tests/test_target_maps.c \
 	tests/test_target_memory.c \
 	tests/test_target_sockets.c \

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "collectors/known.h"
+#include "target/mapped_elf.h"
 
 enum {
 	NAMES_MAX = 1 << 14,
@@ -16,7 +17,6 @@ enum {
 	DYNAMIC_MAX = 512,
 	SYMBOLS_MAX = 1 << 18,
 	PIECE = 512, /* symbols read at once */
-	PAGE = 4096,
 };
 
 struct name {
@@ -144,7 +144,7 @@ static void read_file(struct gd_native_names *names, int fd, uint64_t base)
 	for (size_t i = 0; i < n && i < PHDRS_MAX && first.p_type != PT_LOAD; i++)
 		if (gelf_getphdr(elf, (int)i, &first) == NULL)
 			break;
-	uint64_t bias = base - (first.p_vaddr & ~(uint64_t)(PAGE - 1));
+	uint64_t bias = gd_mapped_elf_bias(base, first.p_vaddr);
 	for (Elf_Scn *section = NULL;
 	     first.p_type == PT_LOAD && (section = elf_nextscn(elf, section)) != NULL;) {
 		GElf_Shdr header;
@@ -168,25 +168,14 @@ static uint64_t absolute(uint64_t value, uint64_t bias)
 
 static bool find_exported(struct gd_memory *memory, uint64_t base, struct exported *ret)
 {
-	Elf64_Ehdr head;
-	Elf64_Phdr phdrs[PHDRS_MAX];
+	struct gd_mapped_elf elf;
 	Elf64_Dyn dynamic[DYNAMIC_MAX];
-	const Elf64_Phdr *load = NULL, *where = NULL;
-	if (gd_memory_read(memory, base, &head, sizeof(head), NULL) < 0 ||
-	    memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 || head.e_ident[EI_CLASS] != ELFCLASS64 ||
-	    head.e_phentsize != sizeof(phdrs[0]) || head.e_phnum > PHDRS_MAX ||
-	    gd_memory_read(memory, base + head.e_phoff, phdrs, head.e_phnum * sizeof(phdrs[0]),
-	                   NULL) < 0)
+	if (!gd_mapped_elf_read(memory, base, &elf))
 		return false;
-	for (size_t i = 0; i < head.e_phnum; i++) {
-		if (phdrs[i].p_type == PT_LOAD && load == NULL)
-			load = &phdrs[i];
-		if (phdrs[i].p_type == PT_DYNAMIC)
-			where = &phdrs[i];
-	}
-	if (load == NULL || where == NULL)
+	const Elf64_Phdr *where = gd_mapped_elf_segment(&elf, PT_DYNAMIC);
+	if (where == NULL)
 		return false;
-	*ret = (struct exported){ .bias = base - (load->p_vaddr & ~(uint64_t)(PAGE - 1)) };
+	*ret = (struct exported){ .bias = elf.bias };
 	size_t bytes = where->p_memsz < sizeof(dynamic) ? where->p_memsz : sizeof(dynamic);
 	ssize_t got = gd_memory_read_some(memory, where->p_vaddr + ret->bias, dynamic, bytes);
 	for (size_t i = 0; got > 0 && i < (size_t)got / sizeof(dynamic[0]); i++) {
@@ -231,15 +220,6 @@ static void read_exported(struct gd_native_names *names, struct gd_memory *memor
 
 /* ---- all ------------------------------------------------------------------------------------- */
 
-/* Where the file that is mapped there begins in memory; 0: its beginning is not mapped. */
-static uint64_t base_of(const struct gd_maps *maps, const struct gd_map *map)
-{
-	for (size_t i = 0; i < maps->n; i++)
-		if (maps->list[i].offset == 0 && strcmp(maps->list[i].path, map->path) == 0)
-			return maps->list[i].start;
-	return 0;
-}
-
 /* The main program is what the kernel calls so: its path is that of `exe`. */
 static bool is_program(struct gd_target *target, const struct gd_map *map)
 {
@@ -276,7 +256,7 @@ void gd_native_names_read(struct gd_native_names *names, struct gd_target *targe
 		return;
 	for (size_t i = 0; i < names->n && n_done < MODULES_MAX; i++) {
 		const struct gd_map *map = gd_maps_find(&target->maps, names->list[i].pc);
-		uint64_t base = map != NULL && map->path[0] != '\0' ? base_of(&target->maps, map) : 0;
+		uint64_t base = map != NULL && map->path[0] != '\0' ? gd_mapped_elf_base(&target->maps, map) : 0;
 		bool again = base == 0;
 		for (size_t k = 0; k < n_done && !again; k++)
 			again = done[k] == base;

@@ -1,20 +1,18 @@
 #include "collectors/native_unwind.h"
 
 #include <dwarf.h>
-#include <elf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "collectors/cfi_scan.h"
+#include "target/mapped_elf.h"
 
 enum {
 	ROWS_MAX = 4096,
 	MODULES_MAX = 512,
-	PHDRS_MAX = 64,
 	VALUES_MAX = 16, /* of an expression */
-	PAGE = 4096,
 };
 
 /* A mapping with code, and the table of the file that is mapped there. */
@@ -94,43 +92,6 @@ uint64_t gd_native_unwind_rows(const struct gd_native_unwind *u)
 
 /* ---- modules --------------------------------------------------------------------------------- */
 
-/* Where the file begins that `map` is a part of: the nearest below, for it may be mapped twice. */
-static uint64_t base_of(const struct gd_maps *maps, const struct gd_map *map)
-{
-	for (size_t i = (size_t)(map - maps->list) + 1; map->path[0] != '\0' && i-- > 0;)
-		if (maps->list[i].offset == 0 && maps->list[i].inode == map->inode &&
-		    strcmp(maps->list[i].path, map->path) == 0)
-			return maps->list[i].start;
-	return 0;
-}
-
-/* From the ELF header as it is mapped.  False: there is none, and *ret_bias is not known. */
-static bool find_table(struct gd_memory *memory, uint64_t base, struct gd_cfi_table *ret,
-                       uint64_t *ret_bias)
-{
-	Elf64_Ehdr head;
-	Elf64_Phdr phdrs[PHDRS_MAX];
-	const Elf64_Phdr *load = NULL, *frames = NULL;
-	if (gd_memory_read(memory, base, &head, sizeof(head), NULL) < 0 ||
-	    memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 || head.e_ident[EI_CLASS] != ELFCLASS64 ||
-	    head.e_phentsize != sizeof(phdrs[0]) || head.e_phnum > PHDRS_MAX ||
-	    gd_memory_read(memory, base + head.e_phoff, phdrs, head.e_phnum * sizeof(phdrs[0]),
-	                   NULL) < 0)
-		return false;
-	for (size_t i = 0; i < head.e_phnum; i++) {
-		if (phdrs[i].p_type == PT_LOAD && load == NULL)
-			load = &phdrs[i];
-		if (phdrs[i].p_type == PT_GNU_EH_FRAME)
-			frames = &phdrs[i];
-	}
-	if (load == NULL)
-		return false;
-	*ret_bias = base - (load->p_vaddr & ~(uint64_t)(PAGE - 1));
-	if (frames != NULL)
-		(void)gd_cfi_table_open(memory, *ret_bias + frames->p_vaddr, frames->p_memsz, ret, NULL);
-	return true;
-}
-
 /* The program has no table: one is made. */
 static void scan_program(struct gd_native_unwind *u, uint64_t bias, struct gd_cfi_table *ret)
 {
@@ -158,11 +119,16 @@ static const struct module *module_of(struct gd_native_unwind *u, uint64_t pc)
 		u->n_modules = 0;
 	struct module *m = &u->modules[u->n_modules++];
 	*m = (struct module){ .start = map->start, .end = map->end };
-	uint64_t base = base_of(u->maps, map);
-	uint64_t bias = 0;
-	if (base != 0 && find_table(u->memory, base, &m->table, &bias) && m->table.n == 0 &&
-	    u->program_fd >= 0 && strcmp(map->path, u->program_path) == 0)
-		scan_program(u, bias, &m->table);
+	uint64_t base = gd_mapped_elf_base(u->maps, map);
+	struct gd_mapped_elf elf;
+	if (base == 0 || !gd_mapped_elf_read(u->memory, base, &elf))
+		return m;
+	const Elf64_Phdr *frames = gd_mapped_elf_segment(&elf, PT_GNU_EH_FRAME);
+	if (frames != NULL)
+		(void)gd_cfi_table_open(u->memory, elf.bias + frames->p_vaddr, frames->p_memsz,
+		                        &m->table, NULL);
+	if (m->table.n == 0 && u->program_fd >= 0 && strcmp(map->path, u->program_path) == 0)
+		scan_program(u, elf.bias, &m->table);
 	return m;
 }
 

@@ -62,16 +62,6 @@ static bool read_call(struct gd_go *go, uint64_t m, struct call *ret)
 	return true;
 }
 
-static bool read_g(struct gd_go *go, uint64_t addr, struct gd_grecord *ret)
-{
-	uint8_t bytes[GD_GRECORD_BYTES_MAX + 8] = { 0 };
-	if (addr == 0 || addr % 8 != 0 || addr >> 47 != 0 ||
-	    gd_memory_read(go->memory, addr, bytes, gd_grecord_bytes(&go->layout), NULL) < 0)
-		return false;
-	gd_grecord_parse(&go->layout, bytes, addr, ret);
-	return ret->stack_lo < ret->stack_hi && ret->stack_hi >> 47 == 0;
-}
-
 static bool is_named(const struct gd_site *site, const char *name)
 {
 	size_t n = strlen(name);
@@ -112,7 +102,7 @@ static bool walk(struct gd_samples_cgo *cgo, struct gd_perf_stack *stack)
 {
 	struct gd_grecord g;
 	struct gd_unwind u;
-	if (!read_g(cgo->go, stack->left_g, &g) || stack->left_depth < 8 ||
+	if (!gd_grecord_read(&cgo->go->layout, cgo->go->memory, stack->left_g, &g) || stack->left_depth < 8 ||
 	    stack->left_depth > g.stack_hi - g.stack_lo)
 		return false;
 	uint64_t sp = g.stack_hi - stack->left_depth;

@@ -107,16 +107,6 @@ void gd_samples_goroutines_destroy(struct gd_samples_goroutines *s)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static bool read_g(struct gd_go *go, uint64_t addr, struct gd_grecord *ret)
-{
-	uint8_t bytes[GD_GRECORD_BYTES_MAX + 8] = { 0 };
-	if (addr == 0 || addr % 8 != 0 || addr >> 47 != 0 ||
-	    gd_memory_read(go->memory, addr, bytes, gd_grecord_bytes(&go->layout), NULL) < 0)
-		return false;
-	gd_grecord_parse(&go->layout, bytes, addr, ret);
-	return ret->stack_lo < ret->stack_hi && ret->stack_hi >> 47 == 0;
-}
-
 static uint64_t read_field(struct gd_go *go, uint64_t addr, int32_t offset)
 {
 	uint64_t value = 0;
@@ -243,7 +233,7 @@ static bool find_stack(struct gd_samples_goroutines *s, uint64_t sp, struct gd_g
 		struct gd_grecord g;
 		if (sp < known->lo || sp >= known->hi)
 			continue;
-		bool read = read_g(s->go, known->g, &g);
+		bool read = gd_grecord_read(&s->go->layout, s->go->memory, known->g, &g);
 		if (read && on_stack_of(&g, sp)) {
 			*ret = g;
 			*ret_moved = false;
@@ -287,7 +277,7 @@ static void list_stacks(struct gd_samples_goroutines *s)
 		return;
 	for (size_t i = 0; i < n; i++) {
 		struct gd_grecord g;
-		if (read_g(s->go, addrs[i], &g) && (g.status & 0xf) != GD_G_DEAD)
+		if (gd_grecord_read(&s->go->layout, s->go->memory, addrs[i], &g) && (g.status & 0xf) != GD_G_DEAD)
 			remember_stack(s, &g);
 	}
 }
@@ -322,7 +312,7 @@ static bool by_register(struct gd_samples_goroutines *s, const struct gd_perf_re
 	uint64_t sp = gd_perf_record_reg(sample, GD_PERF_SP);
 	struct gd_grecord g;
 	bool system = false;
-	if (!read_g(s->go, gd_perf_record_reg(sample, GD_PERF_G), &g))
+	if (!gd_grecord_read(&s->go->layout, s->go->memory, gd_perf_record_reg(sample, GD_PERF_G), &g))
 		return false;
 	bool on_stack = on_stack_of(&g, sp);
 	bool owned = is_owned(s->go, &g, &system);
@@ -356,7 +346,7 @@ void gd_samples_goroutines_find(struct gd_samples_goroutines *s,
 		return;
 	const uint64_t *known = m_of(s, sample);
 	struct gd_grecord g;
-	if (known == NULL || !read_g(s->go, read_field(s->go, *known, s->go->layout.m_curg), &g) ||
+	if (known == NULL || !gd_grecord_read(&s->go->layout, s->go->memory, read_field(s->go, *known, s->go->layout.m_curg), &g) ||
 	    g.goid == 0 || !began_there(s->go, stack, &g))
 		return;
 	take(s, stack, ret, &g, on_stack_of(&g, gd_perf_record_reg(sample, GD_PERF_SP)) ?

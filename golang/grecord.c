@@ -64,3 +64,14 @@ bool gd_grecord_same(const struct gd_grecord *a, const struct gd_grecord *b)
 	       a->syscallsp == b->syscallsp && a->syscallpc == b->syscallpc &&
 	       a->sequence == b->sequence;
 }
+
+bool gd_grecord_read(const struct gd_layout *layout, struct gd_memory *memory, uint64_t addr,
+                     struct gd_grecord *ret)
+{
+	uint8_t bytes[GD_GRECORD_BYTES_MAX + 8] = { 0 };
+	if (addr == 0 || addr % 8 != 0 || addr >> 47 != 0 ||
+	    gd_memory_read(memory, addr, bytes, gd_grecord_bytes(layout), NULL) < 0)
+		return false;
+	gd_grecord_parse(layout, bytes, addr, ret);
+	return ret->stack_lo < ret->stack_hi && ret->stack_hi >> 47 == 0;
+}

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "golang/layout.h"
+#include "target/memory.h"
 
 struct gd_grecord {
 	uint64_t addr;
@@ -29,6 +30,10 @@ size_t gd_grecord_bytes(const struct gd_layout *layout);
 /* From the gd_grecord_bytes at addr. */
 void gd_grecord_parse(const struct gd_layout *layout, const uint8_t *bytes, uint64_t addr,
                       struct gd_grecord *ret);
+
+/* False: no g can be at addr, or it could not be read, or its stack is none. */
+bool gd_grecord_read(const struct gd_layout *layout, struct gd_memory *memory, uint64_t addr,
+                     struct gd_grecord *ret);
 
 /* Has it not run between the two readings, nor its stack been moved? */
 bool gd_grecord_same(const struct gd_grecord *a, const struct gd_grecord *b);
