@@ -386,6 +386,7 @@ cli := \
 	cli/capture.c \
 	cli/capture_agent.c \
 	cli/capture_plan.c \
+	cli/capture_request.c \
 	cli/check.c \
 	cli/check_replay.c \
 	cli/doctor.c \
