@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -415,8 +417,13 @@ static void a_target_that_becomes_another_program_between_is_let_go(void **state
 	}
 }
 
+/* On a busy machine more start than get a CPU to end on, and the tracer has room for 2,048. */
+#define ALIVE_MAX 500
+static atomic_int alive;
+
 static void *end_at_once(void *arg)
 {
+	atomic_fetch_sub(&alive, 1);
 	return arg;
 }
 
@@ -428,7 +435,13 @@ static void *start_many(void *arg)
 	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	for (;;) {
 		pthread_t thread;
-		(void)pthread_create(&thread, &attr, end_at_once, NULL);
+		if (atomic_load(&alive) >= ALIVE_MAX) {
+			(void)sched_yield();
+			continue;
+		}
+		atomic_fetch_add(&alive, 1);
+		if (pthread_create(&thread, &attr, end_at_once, NULL) != 0)
+			atomic_fetch_sub(&alive, 1);
 	}
 	return NULL;
 }
