@@ -41,6 +41,7 @@ check_needs='
 	curl                    command curl
 	zstd                    command zstd
 	skopeo                  command skopeo
+	iproute2                command ip
 	systemd                 command systemd-analyze
 	dpkg-dev                command dpkg-shlibdeps
 	python3                 command python3
