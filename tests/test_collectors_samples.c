@@ -433,8 +433,9 @@ static void check_smashed(const char *line, struct totals *t)
 	const char *asmcgocall = strstr(line, ";runtime.asmcgocall;");
 	uint64_t count = strtoull(strrchr(line, ' '), NULL, 10);
 	bool b = strstr(line, kind[1][0]) != NULL;
-	/* A handler has a stack of its own: of the one below only the innermost frame is known. */
-	if ((!b && strstr(line, kind[0][0]) == NULL) || strstr(line, "igtramp") != NULL)
+	/* A handler has a stack of its own, until its return is over: of the one below only the innermost frame is known. */
+	if ((!b && strstr(line, kind[0][0]) == NULL) || strstr(line, "igtramp") != NULL ||
+	    strstr(line, "sigreturn") != NULL)
 		return;
 	t->samples += count;
 	if (inner == NULL || asmcgocall == NULL || asmcgocall > inner) {
